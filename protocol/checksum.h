@@ -1,0 +1,15 @@
+#pragma once
+
+#include <cstdint>
+
+#include "protocol/bytes.h"
+
+namespace cairn {
+
+// CRC-32C (Castagnoli) as in RFC 3720 appendix B.4: 0xe3069283 for "123456789". Computed by ISA-L.
+std::uint32_t Crc32c(ByteView bytes);
+
+// XXH3, 64 bits, seed 0. Names partitions of keys and fingerprints sealed segments.
+std::uint64_t Xxh3(ByteView bytes);
+
+}  // namespace cairn

@@ -1,0 +1,46 @@
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+
+// Every maximum in one place. Sizes are bytes unless the name says otherwise.
+namespace cairn {
+
+inline constexpr std::uint16_t kProtocolVersion = 1;
+inline constexpr std::uint16_t kDefaultPort = 7654;
+
+// Frames. Before Hello a connection may send only a small one.
+inline constexpr std::size_t kFrameBytesMax = (64u << 20) + (64u << 10);
+inline constexpr std::size_t kControlBytesMax = 1u << 20;
+inline constexpr std::size_t kFrameBytesMaxBeforeHello = 4096;
+// What a verifier accepts in one control message.
+inline constexpr unsigned kControlDepthMax = 16;
+inline constexpr unsigned kControlTablesMax = 4096;
+
+// Records and batches.
+inline constexpr std::size_t kBatchBytesMax = 64u << 20;  // the largest max.message.bytes
+inline constexpr std::size_t kBatchBytesDefault = (1u << 20) + 12;
+inline constexpr std::int32_t kBatchRecordsMax = 1'000'000;
+inline constexpr std::size_t kDecompressedBytesMax = 256u << 20;
+
+// Pushes to a subscriber: one frame carries at most this, or one batch.
+inline constexpr std::size_t kDataFrameBytesMax = 256u << 10;
+
+// Topics.
+inline constexpr std::size_t kTopicNameBytesMax = 200;
+inline constexpr std::int32_t kPartitionsPerTopicMax = 100'000;
+inline constexpr std::size_t kMetadataTopicsPerReply = 1000;
+
+// Text that a peer sends about itself.
+inline constexpr std::size_t kClientIdBytesMax = 256;
+
+// The last batches that are remembered per producer and partition.
+inline constexpr std::size_t kProducerBatchesKept = 5;
+
+// Patience.
+inline constexpr std::chrono::seconds kHelloTimeout{10};
+inline constexpr std::chrono::seconds kWriteProgressTimeout{30};
+inline constexpr std::chrono::hours kProducerIdleExpiry{24};
+
+}  // namespace cairn
