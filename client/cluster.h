@@ -1,0 +1,35 @@
+#pragma once
+
+#include <memory>
+
+#include "absl/status/statusor.h"
+#include "client/options.h"
+
+namespace cairn::client {
+
+class Core;  // connections, the I/O thread and the metadata; not for users
+
+// A broker as clients see it: one I/O thread, the connections and what is known about topics.
+// Producers, consumers and admins share a Cluster and keep it alive; make one per process.
+//
+// Threads: everything may be called from any thread. Nothing is connected until something is asked.
+class Cluster {
+ public:
+  //   kInvalidArgument  options.broker is not HOST:PORT
+  static absl::StatusOr<std::shared_ptr<Cluster>> Open(ClusterOptions options);
+
+  // Waits for the I/O thread to end; outstanding calls are answered with kCancelled.
+  ~Cluster();
+
+  Cluster(const Cluster&) = delete;
+  Cluster& operator=(const Cluster&) = delete;
+
+  const std::shared_ptr<Core>& core() const { return core_; }
+
+ private:
+  explicit Cluster(std::shared_ptr<Core> core);
+
+  std::shared_ptr<Core> core_;
+};
+
+}  // namespace cairn::client

@@ -1,0 +1,131 @@
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "client/cluster.h"
+#include "client/options.h"
+#include "client/record.h"
+
+namespace cairn::client {
+
+// Where to begin to read a partition.
+class StartPosition {
+ public:
+  static StartPosition Earliest() { return {Kind::kEarliest, 0}; }
+  static StartPosition Latest() { return {Kind::kLatest, 0}; }
+  static StartPosition At(Offset offset) { return {Kind::kOffset, offset.value()}; }
+  // The first record at or after that time; the end if there is none.
+  static StartPosition AtTime(Timestamp time) { return {Kind::kTime, time.value()}; }
+
+  enum class Kind { kOffset, kEarliest, kLatest, kTime };
+  Kind kind() const { return kind_; }
+  std::int64_t value() const { return value_; }
+
+ private:
+  StartPosition(Kind kind, std::int64_t value) : kind_(kind), value_(value) {}
+
+  Kind kind_;
+  std::int64_t value_;
+};
+
+struct Assignment {
+  std::string topic;
+  PartitionIndex partition;
+  StartPosition start = StartPosition::Earliest();
+  // Where to end: the present end of the log, or before an offset. Neither: never.
+  bool stop_at_present_end = false;
+  std::optional<Offset> stop_before;
+};
+
+// Something other than a record that a reader must hear about.
+struct ConsumerEvent {
+  enum class Kind {
+    kEnd,        // a bounded assignment is read to its end
+    kTrimmed,    // [from, to) was dropped before it was read; reading goes on at `to` (out_of_range != kError)
+    kTruncated,  // [from, to) was taken back by a power cut on a `written` topic, though it may have been seen
+    kFailed,     // this partition is read no further: status tells why (topic deleted, damage, out of range)
+  } kind;
+  std::string topic;
+  PartitionIndex partition;
+  Offset from = kNoOffset;
+  Offset to = kNoOffset;
+  absl::Status status;
+};
+
+// What one Poll brings. Records and their bytes live as long as this object (it owns the received
+// frames), whatever happens to the consumer; move it where it is needed.
+class PolledRecords {
+ public:
+  PolledRecords();
+  PolledRecords(PolledRecords&&) noexcept;
+  PolledRecords& operator=(PolledRecords&&) noexcept;
+  ~PolledRecords();
+
+  const std::vector<ConsumedRecord>& records() const { return records_; }
+  const std::vector<ConsumerEvent>& events() const { return events_; }
+  bool empty() const { return records_.empty() && events_.empty(); }
+
+ private:
+  friend class Consumer;
+  struct Frames;
+
+  std::vector<ConsumedRecord> records_;
+  std::vector<ConsumerEvent> events_;
+  std::unique_ptr<Frames> frames_;
+};
+
+// Reads assigned partitions, each in offset order, and resumes by itself where it was when a
+// connection breaks. The broker sends ahead of Poll, at most prefetch_bytes per partition: a slow
+// application slows only itself. Every batch's checksum is verified before a record is handed out.
+//
+// Threads: any one thread at a time; Wake may be called from any.
+class Consumer {
+ public:
+  static absl::StatusOr<std::unique_ptr<Consumer>> Open(std::shared_ptr<Cluster> cluster,
+                                                        ConsumerOptions options);
+  ~Consumer();
+
+  // Replaces what is read. Topics are resolved here.
+  //   kNotFound          no such topic or partition
+  //   kDeadlineExceeded  the broker did not answer in time
+  absl::Status Assign(std::vector<Assignment> assignments, Duration timeout);
+
+  // Records and events as they are there; waits up to `timeout` for the first. At most records_max
+  // records. Empty after the timeout, after Wake, or when every assignment has ended (see finished).
+  //   kDataLoss  a received batch is damaged; names topic, partition and offset
+  absl::StatusOr<PolledRecords> Poll(Duration timeout, std::size_t records_max = 10'000);
+
+  // Goes on elsewhere in an assigned partition; records of before are not handed out any more.
+  //   kNotFound  not assigned
+  absl::Status Seek(std::string_view topic, PartitionIndex partition, StartPosition start);
+
+  // Stops and restarts handing out (and, once the prefetch is full, receiving) a partition's records.
+  absl::Status Pause(std::string_view topic, PartitionIndex partition);
+  absl::Status Resume(std::string_view topic, PartitionIndex partition);
+
+  // The offset of the next record that Poll would hand out; nothing while the start is not known yet.
+  absl::StatusOr<std::optional<Offset>> Position(std::string_view topic, PartitionIndex partition) const;
+
+  // The committed end as last heard from the broker; nothing before that.
+  absl::StatusOr<std::optional<Offset>> CommittedEnd(std::string_view topic, PartitionIndex partition) const;
+
+  // True when every assignment is bounded and has been handed out to its end, or failed.
+  bool finished() const;
+
+  // Makes a waiting or the next Poll return at once.
+  void Wake();
+
+ private:
+  class State;
+  explicit Consumer(std::shared_ptr<State> state);
+
+  std::shared_ptr<State> state_;
+};
+
+}  // namespace cairn::client
