@@ -1,0 +1,143 @@
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <span>
+#include <vector>
+
+#include "absl/functional/any_invocable.h"
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "protocol/record_batch.h"
+#include "protocol/types.h"
+#include "storage/log.h"
+
+namespace cairn::broker {
+
+class Flusher;
+class HelperPool;
+
+// One acknowledgement that had to wait for a group commit.
+struct Ack {
+  std::uint64_t correlation = 0;
+  Offset base_offset;
+  bool duplicate = false;
+  // kDurable, or the error of the sync (ErrorCode::kOutcomeUnknown).
+  absl::Status status;
+};
+
+// Whoever waits for acknowledgements: a connection, a state topic. Called by the flusher's thread,
+// once per group commit with all that is due; must hand over quickly and not call back.
+class AckSink {
+ public:
+  virtual ~AckSink() = default;
+  virtual void Acknowledge(std::span<const Ack> acks) = 0;
+};
+
+// Whoever waits for more records. Called once per Watch, from any thread, without a lock held; must
+// hand over quickly.
+class EndWatcher {
+ public:
+  virtual ~EndWatcher() = default;
+  virtual void OnEndMoved() = 0;
+};
+
+struct PartitionOptions {
+  storage::LogOptions log;
+  Durability durability = Durability::kDurable;
+  std::int64_t flush_ms = 1000;
+};
+
+// One partition while the broker runs: the log, who waits for it, and the three ends:
+//
+//   log start <= durable end <= log end;   committed end = what consumers see:
+//   the durable end on a `durable` topic, the log end on a `written` one.
+//
+// The only writer of its Log. Every method locks the one short mutex, never during a sync, and may be
+// called from any thread. Shared ownership: the map, connections and helper threads hold it.
+class Partition : public std::enable_shared_from_this<Partition> {
+ public:
+  // How to answer one Produce.
+  struct AppendRequest {
+    MutableBytes batch;          // one whole, validated batch; offset and epoch are stamped into it
+    Durability wait_for = Durability::kDurable;  // kNone and kWritten are answered by the return value
+    std::shared_ptr<AckSink> sink;               // with kDurable: who hears about it …
+    std::uint64_t correlation = 0;               // … and under which number
+    Timestamp now;
+  };
+  struct Appended {
+    Offset base_offset;
+    Durability durability = Durability::kWritten;  // reached now
+    bool duplicate = false;
+    bool pending = false;  // the sink will be told; the fields above are those of now
+  };
+  struct Ends {
+    Offset log_start, log_end, durable_end, committed_end;
+    LeaderEpoch leader_epoch;
+  };
+  struct State {  // for people
+    Ends ends;
+    std::int64_t bytes = 0;
+    std::int32_t segments = 0;
+    absl::Status write_state;
+  };
+
+  Partition(std::unique_ptr<storage::Log> log, TopicPartition id, std::string topic_name,
+            PartitionOptions options, Flusher& flusher, HelperPool& helpers);
+
+  const TopicPartition& id() const { return id_; }
+  const std::string& topic_name() const { return topic_name_; }
+
+  // Errors are those of ProducerTable::Check and Log::Append; ErrorCode::kUnknownTopic once deleted.
+  absl::StatusOr<Appended> Append(AppendRequest request);
+
+  // Up to the committed end; see Log::Read. An empty view with no cold segment: nothing there yet.
+  absl::StatusOr<storage::LogRead> Read(Offset from, std::size_t bytes_max, storage::ReadCursor& cursor);
+  // Checks what Read called cold on a helper thread, then calls `done` there.
+  void Prepare(const storage::LogRead& cold, absl::AnyInvocable<void(absl::Status)> done);
+
+  // Calls the watcher once when the committed end is, or gets, above `seen`, when records are trimmed,
+  // or when the partition is deleted or goes offline. At once (false) if that is so already.
+  bool WatchEnd(Offset seen, std::shared_ptr<EndWatcher> watcher);
+  void Unwatch(const EndWatcher* watcher);
+
+  Ends ends() const;
+  State state() const;
+  absl::Status write_state() const;
+  bool deleted() const;
+
+  // ErrorCode::kTruncated if a reader whose last record was of `epoch` and that wants `offset` next has
+  // seen records that a power cut took back; gives the lost range.
+  struct Lost {
+    Offset from, to;
+  };
+  std::optional<Lost> CheckEpoch(LeaderEpoch epoch, Offset offset) const;
+
+  // On a helper thread: the first record at or after `time` below the committed end.
+  using OnTime =
+      absl::AnyInvocable<void(absl::StatusOr<std::optional<storage::Log::TimeMatch>>)>;
+  void FindTime(Timestamp time, OnTime done);
+  // On a helper thread: drops records before `before`; gives the new log start.
+  void TrimTo(Offset before, Timestamp now, absl::AnyInvocable<void(absl::StatusOr<Offset>)> done);
+
+  void SetOptions(const PartitionOptions& options);
+  // From now on every request is answered with kUnknownTopic; watchers and waiters are told.
+  void MarkDeleted();
+
+  // ---- for the flusher, the janitor and open_files ----
+  storage::SyncPlan TakeUnsynced();
+  // Advances the durable end, and moves the acknowledgements that became due into `due`.
+  struct Due {
+    std::shared_ptr<AckSink> sink;
+    Ack ack;
+  };
+  void FinishSync(const storage::SyncPlan& plan, const absl::Status& outcome, std::vector<Due>& due);
+  // (the author adds what the janitor and open_files need)
+
+ private:
+  // (the author completes this)
+};
+
+}  // namespace cairn::broker
