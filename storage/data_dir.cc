@@ -1,0 +1,1 @@
+#include "storage/data_dir.h"

@@ -1,0 +1,103 @@
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+
+#include "protocol/types.h"
+#include "storage/file.h"
+#include "storage/frontier.h"
+#include "storage/log_options.h"
+
+namespace cairn::storage {
+
+// The directory that one daemon owns: its lock, its format, its frontier, and the partitions' own
+// directories, which are made, moved to quarantine and removed here. FORMAT.md lists the files.
+//
+// Threads: any; the methods that change names are called by one thread at a time per partition.
+class DataDir {
+ public:
+  // Creates it if need be, takes the lock and reads format and frontier.
+  //   kFailedPrecondition  another process holds the lock (names its pid), or the format is newer
+  //   than
+  //                        this program, or the directory is not empty and not one of ours
+  //   kResourceExhausted   the disk is full
+  //   kPermissionDenied    not readable or not writable
+  //   kDataLoss            the format file is damaged
+  static absl::StatusOr<std::unique_ptr<DataDir>> Open(const std::filesystem::path& path);
+  // For tools: no lock is taken and nothing is written.
+  static absl::StatusOr<std::unique_ptr<DataDir>> OpenForReading(const std::filesystem::path& path);
+  ~DataDir();
+
+  const std::filesystem::path& path() const { return path_; }
+  const TopicId& cluster_id() const { return cluster_id_; }
+  std::int32_t offsets_partitions() const { return offsets_partitions_; }
+  Frontier& frontier() { return *frontier_; }
+  // Not OK: the frontier found at start could not be read, and a new one was begun (the old one is
+  // in quarantine/). Logs then open by the careful rule of FORMAT.md.
+  const absl::Status& frontier_damage() const { return frontier_damage_; }
+
+  // A partition directory as found: what its name and its partition.meta say.
+  struct Found {
+    std::string directory;  // its name, "orders-0"
+    std::string name;
+    TopicId topic;
+    PartitionIndex partition;
+    absl::Status meta;  // not OK: partition.meta is missing or damaged, and `topic` is not known
+  };
+  absl::StatusOr<std::vector<Found>> ListPartitions() const;
+
+  std::filesystem::path PartitionPath(const LogIdentity& identity) const;
+  // Makes the directory with its partition.meta; synced by the first group commit's SyncPlan. Where
+  // they are already, it is checked that they are this partition's, and a missing or damaged
+  // partition.meta is written again.
+  //   kFailedPrecondition  the directory is another topic's
+  absl::Status CreatePartition(const LogIdentity& identity);
+
+  // Moves something out of the way into quarantine/, under a name that says what it was and never
+  // overwrites; gives the new path.
+  absl::StatusOr<std::filesystem::path> Quarantine(const std::string& entry);
+  // Saves bytes that are about to be cut from a file into quarantine/.
+  absl::StatusOr<std::filesystem::path> QuarantineBytes(const std::string& label, ByteView bytes);
+
+  // Renames a deleted topic's partition to `<topic id>-<partition>.deleted`, durably, and has the
+  // frontier forget it. OK if there is no such directory: nothing was ever written.
+  absl::Status MarkDeleted(const LogIdentity& identity);
+  // Directories that wait to be removed, and the removal of one. Large files are cut in steps, so
+  // that the file system never stalls for long, unless somebody still reads from a mapping of them.
+  std::vector<std::string> Deleted() const;
+  absl::Status RemoveDeleted(const std::string& directory);
+
+  // syncfs of the file system that holds the data; through a descriptor opened at Open.
+  absl::Status SyncFileSystem();
+
+  struct DiskSpace {
+    std::int64_t free = 0;
+    std::int64_t total = 0;
+  };
+  absl::StatusOr<DiskSpace> Space() const;
+
+ private:
+  DataDir() = default;
+  absl::Status TakeLock();
+  absl::Status ReadFormat();
+  absl::Status CreateFormat();
+  absl::Status OpenFrontier();
+  absl::StatusOr<std::vector<std::string>> Entries() const;
+  Found Describe(const std::string& directory) const;
+
+  std::filesystem::path path_;
+  TopicId cluster_id_;
+  std::int32_t offsets_partitions_ = 0;
+  std::unique_ptr<Frontier> frontier_;
+  absl::Status frontier_damage_;
+  File lock_;       // not open: for reading
+  File directory_;  // for syncfs and for syncing names
+};
+
+}  // namespace cairn::storage

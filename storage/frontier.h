@@ -1,0 +1,94 @@
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <span>
+#include <vector>
+
+#include "absl/container/flat_hash_map.h"
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+
+#include "protocol/types.h"
+#include "storage/file.h"
+
+namespace cairn::storage {
+
+// How far one partition is durable, and where in its files that is.
+struct DurableEnd {
+  TopicPartition partition;
+  Offset end;                 // one past the last durable record
+  Offset segment_base;        // the segment that was active
+  std::int64_t position = 0;  // the byte in it where `end` would be appended
+};
+
+// The durable ends of all partitions of a data directory: a journal, one checksummed entry for each
+// partition of each group commit, rewritten (new file, rename, directory sync) when it has grown
+// long. FORMAT.md has the bytes.
+//
+// Truth: below a durable end an invalid batch is damage, at or above it a torn tail. Entries
+// survive kill -9 when Note returns, and a power cut when Sync returned; a clean stop is noted in
+// it.
+//
+// Threads: Note, Forget and Sync from any, one at a time (they lock).
+class Frontier {
+ public:
+  // Reads DATA/frontier, or creates it. What a crash left unfinished at the end is cut, and it is
+  // noted, durably, that the directory is in use. `cluster_id` is what the file must belong to.
+  //   kDataLoss  it cannot be read; recovery then has no frontier (see recovery.h)
+  static absl::StatusOr<std::unique_ptr<Frontier>> Open(const std::filesystem::path& data_dir,
+                                                        const TopicId& cluster_id = {});
+  // The same without writing anything, for tools. kNotFound if there is none.
+  static absl::StatusOr<std::unique_ptr<Frontier>> OpenForReading(
+      const std::filesystem::path& data_dir, const TopicId& cluster_id = {});
+  // One that knows nothing and is never written: for tools, in place of an unreadable one.
+  static std::unique_ptr<Frontier> Empty();
+
+  // The last that was noted, in this run or before; nothing for a partition that never had a group
+  // commit.
+  std::optional<DurableEnd> Find(const TopicPartition& partition) const;
+  // Whether the last run stopped cleanly: then every log ends exactly where its entry says.
+  bool was_clean() const { return was_clean_; }
+
+  absl::Status Note(std::span<const DurableEnd> ends);
+  // A deleted partition.
+  absl::Status Forget(const TopicPartition& partition);
+  absl::Status Sync();
+  // Notes a clean stop, durably. Requires that every log is closed and durable.
+  absl::Status CloseClean();
+
+  // All partitions, in no order.
+  std::vector<DurableEnd> All() const;
+
+ private:
+  struct Entry;
+  enum class Access { kRead, kWrite };
+
+  Frontier() = default;
+  static absl::StatusOr<std::unique_ptr<Frontier>> Load(const std::filesystem::path& path,
+                                                        const TopicId& cluster_id, Access access);
+  absl::Status Parse(ByteView file);
+  absl::Status Begin();
+  absl::Status WriteLocked(ByteView entries);
+  absl::Status SyncLocked();
+  absl::Status RewriteLocked();
+  bool WantsRewrite() const;
+
+  mutable std::mutex mutex_;
+  std::filesystem::path path_;
+  TopicId cluster_id_;
+  File file_;
+  std::int64_t end_ = 0;           // of the last whole entry
+  std::int64_t synced_end_ = 0;    // up to here the file is durable
+  std::int64_t noted_synced_ = 0;  // what the last such note in the file says
+  std::int64_t reserved_end_ = 0;
+  std::int64_t rewrite_at_ = 0;  // not before the file is this long
+  bool has_hole_ = false;        // unsynced entries were lost in the middle
+  bool was_clean_ = false;
+  absl::flat_hash_map<TopicPartition, DurableEnd> ends_;
+};
+
+}  // namespace cairn::storage

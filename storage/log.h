@@ -1,0 +1,167 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "protocol/record_batch.h"
+#include "protocol/types.h"
+#include "storage/data_dir.h"
+#include "storage/frontier.h"
+#include "storage/log_options.h"
+#include "storage/producer_table.h"
+#include "storage/read_view.h"
+#include "storage/recovery.h"
+#include "storage/segment.h"
+
+namespace cairn::storage {
+
+// Remembers where a sequential reader is, so that its next read needs no look-up. Any cursor is
+// right for any offset; a stale one only costs the look-up.
+struct ReadCursor {
+  Offset next = kNoOffset;
+  Offset segment_base = kNoOffset;
+  std::int64_t position = 0;
+};
+
+// What Read found.
+struct LogRead {
+  ReadView view;  // whole batches, beginning with the one that holds the asked offset
+  Offset next;    // one past the last record of them
+  // Instead of bytes: these must be checked first (and the file perhaps opened). Call
+  // cold->Prepare(cold_position) on a thread that may wait for the disk, then Read again.
+  std::shared_ptr<Segment> cold;
+  std::int64_t cold_position = 0;
+};
+
+// What a group commit must make durable for one log, taken under the owner's lock and carried out
+// without it. It keeps the descriptors that wrote the bytes open.
+class SyncPlan {
+ public:
+  bool empty() const { return files_.empty() && directories_.empty(); }
+  const DurableEnd& durable_end() const { return end_; }  // holds once Sync, or a syncfs, succeeded
+  std::int64_t bytes() const { return bytes_; }            // not synced so far, about
+
+  // fdatasync of each file, then fsync of each directory in which a file was created. Stops at the
+  // first error, which is final.
+  absl::Status Sync() const;
+
+ private:
+  friend class Log;
+  std::vector<std::shared_ptr<Segment>> files_;
+  std::vector<std::filesystem::path> directories_;
+  DurableEnd end_;
+  std::int64_t bytes_ = 0;
+};
+
+// One partition's records: a run of segments, the newest of which grows. Offsets are dense, from
+// log_start() to log_end(). Nothing is on disk, not even a directory, before the first append.
+//
+// Quiet: no clock, no thread, no logging. Threads: the owner (broker/partitions/partition) calls
+// everything under its lock, except SyncPlan::Sync, Segment::Prepare, SealTask::Run and FindTime,
+// which take as long as the disk takes and need no lock. Bytes in a ReadView: see there.
+class Log {
+ public:
+  // Opens what is on disk, or nothing yet. After an unclean stop (data_dir.frontier().was_clean() is
+  // false) the tail is scanned, cut and noted in `report` as DESIGN of recovery in FORMAT.md says, and
+  // the leader epoch is raised if anything may have been written. Damage is not an error here: the
+  // log serves what stands before it, write_state() is the damage, and the report names it.
+  // `now` stands in for unknown append times and dates the new epoch.
+  //   kFailedPrecondition  the files are another topic's
+  //   other                the directory cannot be read
+  static absl::StatusOr<std::unique_ptr<Log>> Open(DataDir& data_dir, LogIdentity identity,
+                                                   LogOptions options, Timestamp now,
+                                                   RecoveryReport& report);
+  ~Log();
+
+  Offset log_start() const;
+  Offset log_end() const;
+  LeaderEpoch leader_epoch() const;
+  // The epoch of the record before `offset` (kNoEpoch: none), and where that epoch ended: for readers
+  // that may have seen what a power cut took back.
+  LeaderEpoch EpochBefore(Offset offset) const;
+  // The end of `epoch`: the first offset of a later one, or log_end().
+  Offset EndOfEpoch(LeaderEpoch epoch) const;
+  std::int64_t bytes() const;
+  std::int32_t segment_count() const;
+  // OK, or why nothing can be appended any more until the broker restarts.
+  const absl::Status& write_state() const;
+  const ProducerTable& producers() const;
+  void set_options(const LogOptions& options);
+
+  // Stamps offset and epoch into `batch` (verified by the caller, one whole batch) and appends it,
+  // rolling first where the segment is full or older than segment_ms. On return the bytes are in the
+  // page cache and readers may see them; the producer table knows them. Gives the base offset.
+  //   ErrorCode::kStorageFull    nothing was appended; trying again may help
+  //   ErrorCode::kStorageFailed  final, write_state() says so from now on
+  absl::StatusOr<Offset> Append(MutableBytes batch, Timestamp now);
+
+  // All that is not durable yet. The owner calls exactly one of the two below when it knows.
+  SyncPlan TakeUnsynced();
+  void MarkSynced(const SyncPlan& plan);
+  // Final: write_state() is kStorageFailed from now on; the descriptors stay open.
+  void MarkSyncFailed(const SyncPlan& plan, const absl::Status& why);
+
+  // Whole batches from the one that holds `from`, below `end` (a batch boundary: a log end or durable
+  // end of now or earlier), about bytes_max but never less than one batch. `cursor` is updated.
+  //   ErrorCode::kOffsetOutOfRange  `from` is not in [log_start, end); names both
+  //   ErrorCode::kPartitionOffline  `from` lies at or past damage
+  absl::StatusOr<LogRead> Read(Offset from, Offset end, std::size_t bytes_max, ReadCursor& cursor);
+
+  // A look at the segments that a thread may search without the lock.
+  std::vector<std::shared_ptr<Segment>> Segments() const;
+
+  // The first record at or after `time`, below `end`.
+  struct TimeMatch {
+    Offset offset;
+    Timestamp timestamp;
+    LeaderEpoch leader_epoch;
+  };
+  // Waits for the disk. nothing: no such record.
+  static absl::StatusOr<std::optional<TimeMatch>> FindTime(
+      const std::vector<std::shared_ptr<Segment>>& segments, Timestamp time, Offset start, Offset end);
+
+  // Moves log_start() up to `before` (durably, in the manifest) and gives back the segments that lie
+  // wholly below it, already out of the log; the caller removes their files with Segment::Remove on a
+  // thread that may wait. Rolls first if the active segment is among them.
+  //   ErrorCode::kOffsetOutOfRange  `before` is beyond log_end
+  absl::StatusOr<std::vector<std::shared_ptr<Segment>>> TrimTo(Offset before, Timestamp now);
+
+  // Background work on one segment that is complete but not sealed: sync, read and fingerprint, cut
+  // to true size, write its index. nothing: no such segment.
+  class SealTask {
+   public:
+    absl::Status Run();  // waits for the disk; without the lock
+
+   private:
+    friend class Log;
+    std::shared_ptr<Segment> segment_;
+    std::uint64_t fingerprint_ = 0;
+  };
+  std::optional<SealTask> TakeSealTask();
+  absl::Status FinishSeal(SealTask task, const absl::Status& outcome);
+  // Rolls the active segment if it is older than segment_ms and has records.
+  absl::Status RollIfOld(Timestamp now);
+
+  // Derived files for a quick start: the producer snapshot (only what is durable goes in).
+  absl::Status WriteProducerSnapshot();
+  void ExpireProducers(Timestamp before);
+
+  // Closes descriptors and maps that no unsynced write needs. The log stays usable: they are opened
+  // again when needed. Gives how many descriptors were freed.
+  int CloseIdle();
+  int open_files() const;
+
+  // A clean stop: everything is durable (the caller has seen to it), the active segment is cut to its
+  // true size, derived files are written. Nothing may be appended afterwards. Gives the entry for the
+  // frontier; nothing if there is nothing on disk.
+  absl::StatusOr<std::optional<DurableEnd>> CloseClean();
+
+ private:
+  // (the storage author completes this)
+};
+
+}  // namespace cairn::storage

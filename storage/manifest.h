@@ -1,0 +1,166 @@
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <optional>
+#include <span>
+#include <variant>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+
+#include "protocol/bytes.h"
+#include "protocol/types.h"
+#include "storage/file.h"
+#include "storage/log_options.h"
+
+namespace cairn::storage {
+
+inline constexpr const char* kManifestFileName = "manifest";
+
+// What is known of a segment that is complete and will not change.
+struct SealedSegment {
+  Offset next_offset;       // one past its last record
+  std::int64_t length = 0;  // of the .log file
+  Timestamp first_append_time;
+  Timestamp last_append_time;
+  Timestamp max_timestamp;        // the greatest in its records
+  std::uint64_t fingerprint = 0;  // XXH3 of the .log file
+
+  friend bool operator==(const SealedSegment&, const SealedSegment&) = default;
+};
+
+// One segment of the list. Not sealed: it grows, or is complete but not yet sealed (any but the
+// last).
+struct ManifestSegment {
+  Offset base;
+  Timestamp first_append_time;
+  std::optional<SealedSegment> sealed;
+
+  friend bool operator==(const ManifestSegment&, const ManifestSegment&) = default;
+};
+
+// Records from first_offset on were appended under `epoch`, up to where the next epoch begins.
+struct EpochStart {
+  LeaderEpoch epoch;
+  Offset first_offset;
+
+  friend bool operator==(const EpochStart&, const EpochStart&) = default;
+};
+
+// All that a manifest says.
+struct ManifestState {
+  std::vector<ManifestSegment> segments;  // by base, rising
+  Offset log_start;
+  std::vector<EpochStart> epochs;  // by epoch, rising; offsets do not fall
+
+  friend bool operator==(const ManifestState&, const ManifestState&) = default;
+};
+
+// The entries. The numbers of their kinds on disk are their places in ManifestEntry, from 1.
+struct SegmentOpened {  // a new last segment is begun (or one that never got a record, again)
+  Offset base;
+  Timestamp first_append_time;
+};
+struct SegmentSealed {
+  Offset base;
+  SealedSegment sealed;
+};
+struct SegmentReopened {  // the last segment, though sealed, is continued
+  Offset base;
+};
+struct SegmentDropped {  // its files are not needed any more, and may be gone already
+  Offset base;
+};
+struct LogStartMoved {
+  Offset log_start;
+};
+struct LeaderEpochRaised {
+  LeaderEpoch epoch;
+  Offset first_offset;
+};
+using ManifestEntry = std::variant<SegmentOpened, SegmentSealed, SegmentReopened, SegmentDropped,
+                                   LogStartMoved, LeaderEpochRaised>;
+
+// A partition's list of segments with what belongs to it: a journal of checksummed entries, in
+// DATA/<topic>-<partition>/manifest. FORMAT.md has the bytes.
+//
+// Truth. Append writes without a sync; the descriptor stays open until somebody synced what it
+// wrote, and is closed otherwise, so that idle partitions hold none.
+//
+// Threads: the owner's lock guards everything; Pending::file may be synced without it.
+class Manifest {
+ public:
+  // What a file holds, as far as it can be read. For tools; Open does the same.
+  struct Contents {
+    TopicPartition partition;
+    ManifestState state;
+    std::int64_t end = 0;  // the byte behind the last whole entry
+    Bytes torn_tail;       // what follows there: an entry that was not written to its end
+  };
+  //   kNotFound  no file, or a file that ends within its header or holds only zeros: it was being
+  //              created when the machine stopped, and was never durable
+  //   kDataLoss  damaged: names file, position, expected and found; also an unknown version or kind
+  static absl::StatusOr<Contents> Read(const std::filesystem::path& partition_directory);
+
+  // Writes a new manifest without entries, not synced. kAlreadyExists if there is one that Read
+  // does not call kNotFound.
+  static absl::StatusOr<std::unique_ptr<Manifest>> Create(
+      const std::filesystem::path& partition_directory, const LogIdentity& identity);
+  // Reads what is there. After a clean stop (`was_clean`) a torn tail is kDataLoss; otherwise it is
+  // left to be looked at: see torn_tail().
+  //   kNotFound, kDataLoss  as Read
+  //   kFailedPrecondition   the manifest of another topic or partition
+  static absl::StatusOr<std::unique_ptr<Manifest>> Open(
+      const std::filesystem::path& partition_directory, const LogIdentity& identity,
+      bool was_clean);
+
+  const ManifestState& state() const { return state_; }
+
+  // Bytes at the end that are no entry: an unfinished write. Save them if you like, then
+  // CutTornTail (durable when it returns); Append requires that there are none.
+  ByteView torn_tail() const { return torn_tail_; }
+  absl::Status CutTornTail();
+
+  // Applies the entries to state() and writes them with one pwrite. They survive kill -9 from then
+  // on, a power cut once synced. An entry that does not fit the state is a broken invariant.
+  //   ErrorCode::kStorageFull    nothing was written, state() is unchanged; trying again may help
+  //   ErrorCode::kStorageFailed  likewise, but final: every later Append says the same
+  absl::Status Append(std::span<const ManifestEntry> entries);
+  absl::Status Append(const ManifestEntry& entry) { return Append({&entry, 1}); }
+
+  // What was appended and is not synced. nothing: all is durable. Sync pending.file without the
+  // lock if you like, then MarkSynced.
+  struct Pending {
+    std::shared_ptr<const File> file;
+    std::int64_t end = 0;
+  };
+  std::optional<Pending> TakeUnsynced() const;
+  void MarkSynced(const Pending& pending);
+
+  // Makes all of it durable at once, under the owner's lock; writes the file anew where it has
+  // grown long with dead entries. A failed sync is final, as in Append.
+  absl::Status Sync();
+
+  bool is_open() const { return file_ != nullptr; }  // holds a descriptor
+
+ private:
+  Manifest(std::filesystem::path path, TopicPartition partition)
+      : path_(std::move(path)), partition_(partition) {}
+  absl::Status Reopen();
+  absl::Status Rewrite();
+  bool WantsRewrite() const;
+
+  std::filesystem::path path_;
+  TopicPartition partition_;
+  ManifestState state_;
+  Bytes torn_tail_;
+  std::shared_ptr<File> file_;  // while something is not synced
+  std::int64_t end_ = 0;
+  std::int64_t synced_end_ = 0;
+  absl::Status failure_;
+};
+
+}  // namespace cairn::storage

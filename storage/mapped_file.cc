@@ -1,0 +1,1 @@
+#include "storage/mapped_file.h"

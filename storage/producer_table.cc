@@ -1,0 +1,1 @@
+#include "storage/producer_table.h"

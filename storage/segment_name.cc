@@ -1,0 +1,1 @@
+#include "storage/segment_name.h"
