@@ -1,1 +1,267 @@
 #include "storage/file.h"
+
+#include <algorithm>
+#include <cerrno>
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/stat.h>
+#include <system_error>
+#include <unistd.h>
+#include <utility>
+
+#include "absl/strings/str_format.h"
+
+#include "protocol/error_code.h"
+#include "protocol/status.h"
+
+namespace cairn::storage {
+namespace {
+
+// Repeats a system call that a signal interrupted.
+template <typename Call>
+auto Repeat(Call call) {
+  decltype(call()) result;
+  do {
+    result = call();
+  } while (result < 0 && errno == EINTR);
+  return result;
+}
+
+// fallocate is not everywhere; writing the zeros does the same, slowly.
+absl::Status WriteZeros(const File& file, std::int64_t from, std::int64_t end) {
+  const Bytes zeros(std::size_t{64} << 10);
+  while (from < end) {
+    const std::int64_t step = std::min(end - from, static_cast<std::int64_t>(zeros.size()));
+    RETURN_IF_ERROR(file.WriteAll(from, ByteView(zeros).first(static_cast<std::size_t>(step))));
+    from += step;
+  }
+  return absl::OkStatus();
+}
+
+std::filesystem::path DirectoryOf(const std::filesystem::path& path) {
+  const std::filesystem::path parent = path.parent_path();
+  return parent.empty() ? std::filesystem::path(".") : parent;
+}
+
+std::filesystem::path TemporaryFor(const std::filesystem::path& path) {
+  std::filesystem::path temporary = path;
+  temporary += ".new";
+  return temporary;
+}
+
+absl::Status SyncDirectoriesOf(const std::filesystem::path& from, const std::filesystem::path& to) {
+  RETURN_IF_ERROR(SyncDirectory(DirectoryOf(to)));
+  if (DirectoryOf(from) == DirectoryOf(to)) return absl::OkStatus();
+  return SyncDirectory(DirectoryOf(from));
+}
+
+absl::Status WriteTemporary(const std::filesystem::path& temporary, ByteView bytes, bool sync) {
+  ASSIGN_OR_RETURN(const File file, File::CreateOrEmpty(temporary));
+  RETURN_IF_ERROR(file.WriteAll(0, bytes));
+  return sync ? file.Sync() : absl::OkStatus();
+}
+
+absl::Status Replace(const std::filesystem::path& path, ByteView bytes, bool sync) {
+  const std::filesystem::path temporary = TemporaryFor(path);
+  absl::Status status = WriteTemporary(temporary, bytes, sync);
+  if (status.ok() && ::rename(temporary.c_str(), path.c_str()) != 0) {
+    status = ErrnoError("rename to", path, errno);
+  }
+  if (!status.ok()) {
+    ::unlink(temporary.c_str());
+    return status;
+  }
+  return sync ? SyncDirectory(DirectoryOf(path)) : absl::OkStatus();
+}
+
+}  // namespace
+
+absl::Status ErrnoError(std::string_view what, const std::filesystem::path& path, int error) {
+  const std::string message =
+      absl::StrFormat("%s %s: %s", what, path.string(), std::generic_category().message(error));
+  switch (error) {
+    case ENOSPC:
+    case EDQUOT:
+      return MakeError(ErrorCode::kStorageFull, message);
+    case ENOENT:
+      return absl::NotFoundError(message);
+    case EEXIST:
+    case ENOTEMPTY:
+      return absl::AlreadyExistsError(message);
+    case EACCES:
+    case EPERM:
+    case EROFS:
+      return absl::PermissionDeniedError(message);
+    case EMFILE:
+    case ENFILE:
+      return absl::UnavailableError(message);
+    default:
+      return MakeError(ErrorCode::kStorageFailed, message);
+  }
+}
+
+absl::StatusOr<File> File::Open(const std::filesystem::path& path, int flags) {
+  const int descriptor = Repeat([&] { return ::open(path.c_str(), flags | O_CLOEXEC, 0644); });
+  if (descriptor < 0) return ErrnoError("open", path, errno);
+  return File(descriptor, path);
+}
+
+absl::StatusOr<File> File::OpenForReading(const std::filesystem::path& path) {
+  return Open(path, O_RDONLY);
+}
+absl::StatusOr<File> File::OpenForWriting(const std::filesystem::path& path) {
+  return Open(path, O_RDWR);
+}
+absl::StatusOr<File> File::Create(const std::filesystem::path& path) {
+  return Open(path, O_RDWR | O_CREAT | O_EXCL);
+}
+absl::StatusOr<File> File::CreateOrEmpty(const std::filesystem::path& path) {
+  return Open(path, O_RDWR | O_CREAT | O_TRUNC);
+}
+absl::StatusOr<File> File::OpenDirectory(const std::filesystem::path& path) {
+  return Open(path, O_RDONLY | O_DIRECTORY);
+}
+
+File::File(File&& other) noexcept
+    : descriptor_(std::exchange(other.descriptor_, -1)), path_(std::move(other.path_)) {}
+
+File& File::operator=(File&& other) noexcept {
+  if (this == &other) return *this;
+  Close();
+  descriptor_ = std::exchange(other.descriptor_, -1);
+  path_ = std::move(other.path_);
+  return *this;
+}
+
+File::~File() { Close(); }
+
+void File::Close() {
+  // Not repeated on EINTR: Linux has closed it by then. What matters was synced before.
+  if (descriptor_ >= 0) ::close(std::exchange(descriptor_, -1));
+}
+
+absl::Status File::WriteAll(std::int64_t position, ByteView bytes) const {
+  while (!bytes.empty()) {
+    const ssize_t written =
+        Repeat([&] { return ::pwrite(descriptor_, bytes.data(), bytes.size(), position); });
+    if (written < 0) return ErrnoError("write to", path_, errno);
+    bytes = bytes.subspan(static_cast<std::size_t>(written));
+    position += written;
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::size_t> File::Read(std::int64_t position, MutableBytes out) const {
+  std::size_t done = 0;
+  while (done < out.size()) {
+    const MutableBytes rest = out.subspan(done);
+    const ssize_t got = Repeat([&] {
+      return ::pread(descriptor_, rest.data(), rest.size(),
+                     position + static_cast<std::int64_t>(done));
+    });
+    if (got < 0) return ErrnoError("read from", path_, errno);
+    if (got == 0) break;
+    done += static_cast<std::size_t>(got);
+  }
+  return done;
+}
+
+absl::Status File::ReadAll(std::int64_t position, MutableBytes out) const {
+  ASSIGN_OR_RETURN(const std::size_t got, Read(position, out));
+  if (got == out.size()) return absl::OkStatus();
+  return absl::OutOfRangeError(absl::StrFormat(
+      "%s ends at %d, but bytes up to %d were wanted", path_.string(),
+      position + static_cast<std::int64_t>(got), position + static_cast<std::int64_t>(out.size())));
+}
+
+absl::Status File::Reserve(std::int64_t position, std::int64_t length) const {
+  if (Repeat([&] { return ::fallocate(descriptor_, 0, position, length); }) == 0) {
+    return absl::OkStatus();
+  }
+  if (errno != EOPNOTSUPP) return ErrnoError("reserve blocks in", path_, errno);
+  ASSIGN_OR_RETURN(const std::int64_t size, Size());
+  return WriteZeros(*this, std::max(size, position), position + length);
+}
+
+absl::Status File::ReserveBehindEnd(std::int64_t position, std::int64_t length) const {
+  const int result =
+      Repeat([&] { return ::fallocate(descriptor_, FALLOC_FL_KEEP_SIZE, position, length); });
+  if (result == 0 || errno == EOPNOTSUPP) return absl::OkStatus();
+  return ErrnoError("reserve blocks in", path_, errno);
+}
+
+absl::Status File::Truncate(std::int64_t size) const {
+  if (Repeat([&] { return ::ftruncate(descriptor_, size); }) == 0) return absl::OkStatus();
+  return ErrnoError("truncate", path_, errno);
+}
+
+absl::Status File::Sync() const {
+  // For a directory fdatasync does what fsync does: its entries are its data.
+  if (Repeat([&] { return ::fdatasync(descriptor_); }) == 0) return absl::OkStatus();
+  return ErrnoError("sync", path_, errno);
+}
+
+absl::Status File::DropCache() const {
+  const int error = ::posix_fadvise(descriptor_, 0, 0, POSIX_FADV_DONTNEED);
+  return error == 0 ? absl::OkStatus() : ErrnoError("drop cached pages of", path_, error);
+}
+
+absl::StatusOr<std::int64_t> File::Size() const {
+  struct stat info;
+  if (::fstat(descriptor_, &info) != 0) return ErrnoError("stat", path_, errno);
+  return std::int64_t{info.st_size};
+}
+
+absl::StatusOr<Timestamp> File::ModifiedAt() const {
+  struct stat info;
+  if (::fstat(descriptor_, &info) != 0) return ErrnoError("stat", path_, errno);
+  return Timestamp(std::int64_t{info.st_mtim.tv_sec} * 1000 + info.st_mtim.tv_nsec / 1'000'000);
+}
+
+absl::Status SyncDirectory(const std::filesystem::path& directory) {
+  ASSIGN_OR_RETURN(const File file, File::OpenDirectory(directory));
+  return file.Sync();
+}
+
+absl::Status RenameDurably(const std::filesystem::path& from, const std::filesystem::path& to) {
+  if (::rename(from.c_str(), to.c_str()) != 0) {
+    return ErrnoError(absl::StrFormat("rename %s to", from.string()), to, errno);
+  }
+  return SyncDirectoriesOf(from, to);
+}
+
+absl::Status MoveDurably(const std::filesystem::path& from, const std::filesystem::path& to) {
+  if (::renameat2(AT_FDCWD, from.c_str(), AT_FDCWD, to.c_str(), RENAME_NOREPLACE) != 0) {
+    return ErrnoError(absl::StrFormat("move %s to", from.string()), to, errno);
+  }
+  return SyncDirectoriesOf(from, to);
+}
+
+absl::Status ReplaceFile(const std::filesystem::path& path, ByteView bytes) {
+  return Replace(path, bytes, /*sync=*/true);
+}
+
+absl::Status ReplaceFileUnsynced(const std::filesystem::path& path, ByteView bytes) {
+  return Replace(path, bytes, /*sync=*/false);
+}
+
+absl::StatusOr<Bytes> ReadFile(const std::filesystem::path& path, std::int64_t bytes_max) {
+  ASSIGN_OR_RETURN(const File file, File::OpenForReading(path));
+  ASSIGN_OR_RETURN(const std::int64_t size, file.Size());
+  if (size > bytes_max) {
+    return absl::OutOfRangeError(absl::StrFormat("%s has %d bytes, more than the %d expected",
+                                                 path.string(), size, bytes_max));
+  }
+  Bytes bytes(static_cast<std::size_t>(size));
+  // A file in use may have been cut since: then there is simply less.
+  ASSIGN_OR_RETURN(const std::size_t got, file.Read(0, MutableBytes(bytes)));
+  bytes.resize(got);
+  return bytes;
+}
+
+absl::Status RemoveFile(const std::filesystem::path& path) {
+  if (::unlink(path.c_str()) == 0 || errno == ENOENT) return absl::OkStatus();
+  return ErrnoError("remove", path, errno);
+}
+
+}  // namespace cairn::storage

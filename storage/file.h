@@ -60,7 +60,7 @@ class File {
   absl::Status ReserveBehindEnd(std::int64_t position, std::int64_t length) const;
   absl::Status Truncate(std::int64_t size) const;
 
-  // fdatasync; for a directory fsync.
+  // fdatasync; on a directory it makes the names in it durable.
   absl::Status Sync() const;
   // Drops the (clean) cached pages, so that the next read shows what is on the disk.
   absl::Status DropCache() const;
