@@ -12,39 +12,40 @@ namespace cairn {
 // can help is in error_code.cc and, for people, in WIRE.md.
 enum class ErrorCode : std::uint16_t {
   kOk = 0,
-  kInternal = 1,                 // a defect or an unexpected state; the message says what
-  kMalformed = 2,                // a frame or message that cannot be understood; the connection ends
-  kUnsupportedVersion = 3,       // Hello with a version this broker does not speak
-  kInvalidRequest = 4,           // understood, but a field has an impossible value
-  kUnknownTopic = 5,             // no topic of that name or id
-  kUnknownPartition = 6,         // the topic has no such partition
+  kInternal = 1,            // a defect or an unexpected state; the message says what
+  kMalformed = 2,           // a frame or message that cannot be understood; the connection ends
+  kUnsupportedVersion = 3,  // Hello with a version this broker does not speak
+  kInvalidRequest = 4,      // understood, but a field has an impossible value
+  kUnknownTopic = 5,        // no topic of that name or id
+  kUnknownPartition = 6,    // the topic has no such partition
   kTopicExists = 7,
   kInvalidTopicName = 8,
-  kInvalidConfig = 9,            // unknown name, bad value, or a feature that is not there
-  kOffsetOutOfRange = 10,        // the message names the valid range
-  kTooLarge = 11,                // batch over max.message.bytes, frame over the limit
-  kCorruptBatch = 12,            // wrong checksum, magic, length, count or record structure
+  kInvalidConfig = 9,      // unknown name, bad value, or a feature that is not there
+  kOffsetOutOfRange = 10,  // the message names the valid range
+  kTooLarge = 11,          // batch over max.message.bytes, frame over the limit
+  kCorruptBatch = 12,      // wrong checksum, magic, length, count or record structure
   kUnsupportedCodec = 13,
-  kOutOfOrderSequence = 14,      // a gap: an earlier batch of this producer is missing
-  kStaleProducerEpoch = 15,      // a newer epoch of this producer id has written
-  kUnknownProducer = 16,         // sequence > 0 from a producer this partition does not remember
-  kStorageFull = 17,             // nothing was appended; try again once there is room
-  kStorageFailed = 18,           // the partition takes no writes until the broker restarts
-  kPartitionOffline = 19,        // damage; the message names file, position, expected and found
-  kOutcomeUnknown = 20,          // appended, but the sync failed: may or may not survive
-  kStopping = 21,                // the broker is going down
+  kOutOfOrderSequence = 14,  // a gap: an earlier batch of this producer is missing
+  kStaleProducerEpoch = 15,  // a newer epoch of this producer id has written
+  kUnknownProducer = 16,     // sequence > 0 from a producer this partition does not remember
+  kStorageFull = 17,         // nothing was appended; try again once there is room
+  kStorageFailed = 18,       // the partition takes no writes until the broker restarts
+  kPartitionOffline = 19,    // damage; the message names file, position, expected and found
+  kOutcomeUnknown = 20,      // appended, but the sync failed: may or may not survive
+  kStopping = 21,            // the broker is going down
   kTooManyConnections = 22,
-  kTooManyInFlight = 23,         // this connection has too much outstanding
+  kTooManyInFlight = 23,  // this connection has too much outstanding
   kTimedOut = 24,
-  kTruncated = 25,               // a power cut took back records this reader had seen
-  kTrimmed = 26,                 // the wanted records are no longer kept
-  kNotSupported = 27,            // a feature this broker does not have
+  kTruncated = 25,     // a power cut took back records this reader had seen
+  kTrimmed = 26,       // the wanted records are no longer kept
+  kNotSupported = 27,  // a feature this broker does not have
   kPermissionDenied = 28,
-  kDuplicateSubscription = 29,   // the subscription id is in use on this connection
-  kInternalTopic = 30,           // not allowed on a topic of the broker's own
+  kDuplicateSubscription = 29,  // the subscription id is in use on this connection
+  kInternalTopic = 30,          // not allowed on a topic of the broker's own
 };
 
-// "OUT_OF_ORDER_SEQUENCE"; "UNKNOWN_ERROR_77" style text is not made: unknown numbers give "UNKNOWN".
+// "OUT_OF_ORDER_SEQUENCE"; "UNKNOWN_ERROR_77" style text is not made: unknown numbers give
+// "UNKNOWN".
 std::string_view NameOf(ErrorCode code);
 absl::StatusCode StatusCodeOf(ErrorCode code);
 // Whether the same request, sent again later, may succeed.

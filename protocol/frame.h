@@ -4,6 +4,7 @@
 #include <cstdint>
 
 #include "absl/status/statusor.h"
+
 #include "protocol/bytes.h"
 #include "protocol/limits.h"
 
@@ -12,11 +13,11 @@ namespace cairn {
 // What travels on a connection, both ways. Little-endian.
 //
 //   at            size  field         meaning
-//    0               4  size          bytes of control and attachment, without the padding at the end
-//    4               4  control_size  bytes of control, a multiple of 8
-//    8    control_size  control       one FlatBuffers Message, zeros after it up to control_size
-//    .               .  attachment    raw record batches, or nothing
-//    .            0..7  padding       zeros, so that the next frame begins at a multiple of 8
+//    0               4  size          bytes of control and attachment, without the padding at the
+//    end 4               4  control_size  bytes of control, a multiple of 8 8    control_size
+//    control       one FlatBuffers Message, zeros after it up to control_size .               .
+//    attachment    raw record batches, or nothing .            0..7  padding       zeros, so that
+//    the next frame begins at a multiple of 8
 //
 // A frame that begins at an aligned address therefore has an aligned control table.
 inline constexpr std::size_t kFrameHeaderBytes = 8;
@@ -25,8 +26,8 @@ constexpr std::size_t PadTo8(std::size_t size) { return (size + 7) & ~std::size_
 
 struct FrameView {
   ByteView control;
-  MutableBytes attachment;   // the receiver's own buffer: the broker stamps batches in place
-  std::size_t frame_bytes;   // header, body and padding: where the next frame begins
+  MutableBytes attachment;  // the receiver's own buffer: the broker stamps batches in place
+  std::size_t frame_bytes;  // header, body and padding: where the next frame begins
 };
 
 // How much of the frame in front of `bytes` must be there before it can be taken apart.

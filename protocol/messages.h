@@ -1,9 +1,11 @@
 #pragma once
 
 #include <cstdint>
+#include <string_view>
 
 #include "absl/status/statusor.h"
 #include "flatbuffers/flatbuffers.h"
+
 #include "protocol/bytes.h"
 #include "protocol/cairn_generated.h"
 #include "protocol/frame.h"

@@ -3,10 +3,12 @@
 #include <cstddef>
 #include <cstdint>
 #include <optional>
+#include <string_view>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+
 #include "protocol/bytes.h"
 #include "protocol/compression.h"
 #include "protocol/types.h"
@@ -76,16 +78,24 @@ class RecordBatchView {
   Offset base_offset() const { return Offset(LoadBe<std::int64_t>(bytes_, kBaseOffsetAt)); }
   Offset last_offset() const { return base_offset() + last_offset_delta(); }
   Offset next_offset() const { return last_offset() + 1; }
-  LeaderEpoch leader_epoch() const { return LeaderEpoch(LoadBe<std::int32_t>(bytes_, kLeaderEpochAt)); }
+  LeaderEpoch leader_epoch() const {
+    return LeaderEpoch(LoadBe<std::int32_t>(bytes_, kLeaderEpochAt));
+  }
   std::uint32_t crc() const { return LoadBe<std::uint32_t>(bytes_, kCrcAt); }
   std::uint16_t attributes() const { return LoadBe<std::uint16_t>(bytes_, kAttributesAt); }
   std::uint8_t codec_number() const { return attributes() & 7; }
   bool is_control() const { return (attributes() & 0x20) != 0; }
   bool is_transactional() const { return (attributes() & 0x10) != 0; }
   bool log_append_time() const { return (attributes() & 0x08) != 0; }
-  std::int32_t last_offset_delta() const { return LoadBe<std::int32_t>(bytes_, kLastOffsetDeltaAt); }
-  Timestamp base_timestamp() const { return Timestamp(LoadBe<std::int64_t>(bytes_, kBaseTimestampAt)); }
-  Timestamp max_timestamp() const { return Timestamp(LoadBe<std::int64_t>(bytes_, kMaxTimestampAt)); }
+  std::int32_t last_offset_delta() const {
+    return LoadBe<std::int32_t>(bytes_, kLastOffsetDeltaAt);
+  }
+  Timestamp base_timestamp() const {
+    return Timestamp(LoadBe<std::int64_t>(bytes_, kBaseTimestampAt));
+  }
+  Timestamp max_timestamp() const {
+    return Timestamp(LoadBe<std::int64_t>(bytes_, kMaxTimestampAt));
+  }
   ProducerId producer_id() const { return ProducerId(LoadBe<std::int64_t>(bytes_, kProducerIdAt)); }
   ProducerEpoch producer_epoch() const {
     return ProducerEpoch(LoadBe<std::int16_t>(bytes_, kProducerEpochAt));
@@ -105,10 +115,10 @@ void StampBatch(MutableBytes batch, Offset base_offset, LeaderEpoch epoch);
 
 // What a producer may send: checksum right, a codec we speak, last_offset_delta = record_count - 1,
 // 1 <= record_count <= kBatchRecordsMax, not a control or transactional batch, CreateTime, producer
-// fields that fit together (id -1 with epoch -1 and sequence -1, or all >= 0), and, when the records
-// are not compressed or `full`, a walk over every record: deltas in order 0..count-1, timestamps not
-// above max_timestamp (and reached by one record), lengths that add up to the last byte.
-// `scratch` is used to unpack compressed records and keeps its capacity between calls.
+// fields that fit together (id -1 with epoch -1 and sequence -1, or all >= 0), and, when the
+// records are not compressed or `full`, a walk over every record: deltas in order 0..count-1,
+// timestamps not above max_timestamp (and reached by one record), lengths that add up to the last
+// byte. `scratch` is used to unpack compressed records and keeps its capacity between calls.
 //   kInvalidArgument  says which field, and what stands there (error code: see error_code.h)
 absl::Status ValidateProduced(const RecordBatchView& batch, bool full, Bytes& scratch);
 

@@ -6,6 +6,7 @@
 #include <span>
 
 #include "absl/status/statusor.h"
+
 #include "protocol/bytes.h"
 #include "protocol/compression.h"
 #include "protocol/record_batch.h"
@@ -59,8 +60,9 @@ class RecordBatchBuilder {
   Timestamp max_timestamp_;
 };
 
-// Stamps producer fields into a finished batch and renews its checksum: a client learns its producer
-// id and sequence only when it sends.
-void StampProducer(MutableBytes batch, ProducerId id, ProducerEpoch epoch, std::int32_t base_sequence);
+// Stamps producer fields into a finished batch and renews its checksum: a client learns its
+// producer id and sequence only when it sends.
+void StampProducer(MutableBytes batch, ProducerId id, ProducerEpoch epoch,
+                   std::int32_t base_sequence);
 
 }  // namespace cairn

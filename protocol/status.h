@@ -8,11 +8,11 @@
 // The two macros that Abseil 20220623 does not bring.
 
 // Returns the status of `expression` from the enclosing function unless it is OK.
-#define RETURN_IF_ERROR(expression)                                \
-  do {                                                             \
-    if (absl::Status status_ = (expression); !status_.ok()) {      \
-      return status_;                                              \
-    }                                                              \
+#define RETURN_IF_ERROR(expression)                                           \
+  do {                                                                        \
+    if (absl::Status returned_status = (expression); !returned_status.ok()) { \
+      return returned_status;                                                 \
+    }                                                                         \
   } while (false)
 
 // Evaluates an expression of type StatusOr<T>; assigns its value to `target` (which may declare a

@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "absl/status/statusor.h"
+
 #include "protocol/bytes.h"
 
 // The shared nouns as types of their own, so that an offset cannot be passed where a position is
