@@ -1,15 +1,21 @@
 #pragma once
 
 #include <atomic>
+#include <chrono>
 #include <cstdint>
+#include <deque>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <span>
+#include <string>
 #include <vector>
 
 #include "absl/functional/any_invocable.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+
+#include "protocol/bytes.h"
 #include "protocol/record_batch.h"
 #include "protocol/types.h"
 #include "storage/log.h"
@@ -18,6 +24,18 @@ namespace cairn::broker {
 
 class Flusher;
 class HelperPool;
+class Janitor;
+class OpenFiles;
+struct Metrics;
+
+// What every partition is built upon; all of it outlives them.
+struct PartitionServices {
+  Flusher& flusher;
+  HelperPool& helpers;
+  Janitor& janitor;
+  OpenFiles& open_files;
+  Metrics& metrics;
+};
 
 // One acknowledgement that had to wait for a group commit.
 struct Ack {
@@ -29,7 +47,8 @@ struct Ack {
 };
 
 // Whoever waits for acknowledgements: a connection, a state topic. Called by the flusher's thread,
-// once per group commit with all that is due; must hand over quickly and not call back.
+// once per group commit with all that is due (or by whoever deletes the topic), without a lock
+// held; must hand over quickly and not call back.
 class AckSink {
  public:
   virtual ~AckSink() = default;
@@ -55,16 +74,17 @@ struct PartitionOptions {
 //   log start <= durable end <= log end;   committed end = what consumers see:
 //   the durable end on a `durable` topic, the log end on a `written` one.
 //
-// The only writer of its Log. Every method locks the one short mutex, never during a sync, and may be
-// called from any thread. Shared ownership: the map, connections and helper threads hold it.
+// The only writer of its Log. Every method locks the one short mutex, never during a sync, and may
+// be called from any thread. Shared ownership: the map, connections and helper threads hold it.
 class Partition : public std::enable_shared_from_this<Partition> {
  public:
   // How to answer one Produce.
   struct AppendRequest {
-    MutableBytes batch;          // one whole, validated batch; offset and epoch are stamped into it
-    Durability wait_for = Durability::kDurable;  // kNone and kWritten are answered by the return value
-    std::shared_ptr<AckSink> sink;               // with kDurable: who hears about it …
-    std::uint64_t correlation = 0;               // … and under which number
+    MutableBytes batch;  // one whole, validated batch; offset and epoch are stamped into it
+    Durability wait_for =
+        Durability::kDurable;       // kNone and kWritten are answered by the return value
+    std::shared_ptr<AckSink> sink;  // with kDurable: who hears about it …
+    std::uint64_t correlation = 0;  // … and under which number
     Timestamp now;
   };
   struct Appended {
@@ -84,22 +104,30 @@ class Partition : public std::enable_shared_from_this<Partition> {
     absl::Status write_state;
   };
 
+  // Requires that what `log` holds is durable, as it is after Log::Open.
   Partition(std::unique_ptr<storage::Log> log, TopicPartition id, std::string topic_name,
-            PartitionOptions options, Flusher& flusher, HelperPool& helpers);
+            PartitionOptions options, PartitionServices services);
+  // A partition that is there but cannot be served: every request is answered with `offline`.
+  Partition(absl::Status offline, TopicPartition id, std::string topic_name,
+            PartitionOptions options, PartitionServices services);
 
   const TopicPartition& id() const { return id_; }
   const std::string& topic_name() const { return topic_name_; }
 
-  // Errors are those of ProducerTable::Check and Log::Append; ErrorCode::kUnknownTopic once deleted.
+  // Errors are those of ProducerTable::Check and Log::Append; ErrorCode::kUnknownTopic once
+  // deleted; ErrorCode::kTooManyInFlight when too many files are open, which passes;
+  // ErrorCode::kOutcomeUnknown for the repeat of a batch whose sync failed.
   absl::StatusOr<Appended> Append(AppendRequest request);
 
   // Up to the committed end; see Log::Read. An empty view with no cold segment: nothing there yet.
-  absl::StatusOr<storage::LogRead> Read(Offset from, std::size_t bytes_max, storage::ReadCursor& cursor);
+  absl::StatusOr<storage::LogRead> Read(Offset from, std::size_t bytes_max,
+                                        storage::ReadCursor& cursor);
   // Checks what Read called cold on a helper thread, then calls `done` there.
   void Prepare(const storage::LogRead& cold, absl::AnyInvocable<void(absl::Status)> done);
 
-  // Calls the watcher once when the committed end is, or gets, above `seen`, when records are trimmed,
-  // or when the partition is deleted or goes offline. At once (false) if that is so already.
+  // Calls the watcher once when the committed end is, or gets, above `seen`, when records are
+  // trimmed, or when the partition is deleted or goes offline. At once (false) if that is so
+  // already.
   bool WatchEnd(Offset seen, std::shared_ptr<EndWatcher> watcher);
   void Unwatch(const EndWatcher* watcher);
 
@@ -108,36 +136,104 @@ class Partition : public std::enable_shared_from_this<Partition> {
   absl::Status write_state() const;
   bool deleted() const;
 
-  // ErrorCode::kTruncated if a reader whose last record was of `epoch` and that wants `offset` next has
-  // seen records that a power cut took back; gives the lost range.
+  // ErrorCode::kTruncated if a reader whose last record was of `epoch` and that wants `offset` next
+  // has seen records that a power cut took back; gives the lost range.
   struct Lost {
     Offset from, to;
   };
   std::optional<Lost> CheckEpoch(LeaderEpoch epoch, Offset offset) const;
 
-  // On a helper thread: the first record at or after `time` below the committed end.
-  using OnTime =
-      absl::AnyInvocable<void(absl::StatusOr<std::optional<storage::Log::TimeMatch>>)>;
+  // On a helper thread: the first record at or after `time` below the committed end. Here and below
+  // `done` is called at once with ErrorCode::kStopping or kTooManyInFlight if no helper takes it.
+  using OnTime = absl::AnyInvocable<void(absl::StatusOr<std::optional<storage::Log::TimeMatch>>)>;
   void FindTime(Timestamp time, OnTime done);
-  // On a helper thread: drops records before `before`; gives the new log start.
+  // On a helper thread: drops records before `before`, waiting until they are durable; gives the
+  // new log start. ErrorCode::kOffsetOutOfRange beyond the committed end.
   void TrimTo(Offset before, Timestamp now, absl::AnyInvocable<void(absl::StatusOr<Offset>)> done);
 
   void SetOptions(const PartitionOptions& options);
   // From now on every request is answered with kUnknownTopic; watchers and waiters are told.
   void MarkDeleted();
 
-  // ---- for the flusher, the janitor and open_files ----
+  // ---- for the flusher ----
+  // Whether it is in the flusher's queue, and for when.
+  enum class Queued : int { kNo = 0, kLater = 1, kNow = 2 };
+  void BeginFlush() { queued_.store(Queued::kNo); }  // taken out of the queue
   storage::SyncPlan TakeUnsynced();
   // Advances the durable end, and moves the acknowledgements that became due into `due`.
   struct Due {
     std::shared_ptr<AckSink> sink;
     Ack ack;
   };
-  void FinishSync(const storage::SyncPlan& plan, const absl::Status& outcome, std::vector<Due>& due);
-  // (the author adds what the janitor and open_files need)
+  void FinishSync(const storage::SyncPlan& plan, const absl::Status& outcome,
+                  std::vector<Due>& due);
+
+  // ---- for the janitor, on its thread ----
+  void BeginVisit();  // taken out of the janitor's queue
+  std::optional<storage::Log::SealTask> TakeSealTask();
+  absl::Status FinishSeal(storage::Log::SealTask task, const absl::Status& outcome);
+  absl::Status RollIfOld(Timestamp now);
+  absl::Status WriteProducerSnapshot();
+  void ExpireProducers(Timestamp before);
+  std::int64_t segment_ms() const;
+
+  // ---- for open_files ----
+  std::uint64_t last_used() const { return last_used_.load(std::memory_order_relaxed); }
+  // Closes what no unsynced write needs; gives how many files stay open. With none it is not active
+  // any more: its next use is noted as its first.
+  int CloseIdle();
+  int open_files() const;
+
+  // ---- at a clean stop ----
+  // See Log::CloseClean. Requires that everything is durable and nobody appends any more.
+  absl::StatusOr<std::optional<storage::DurableEnd>> CloseClean();
 
  private:
-  // (the author completes this)
+  struct Waiting {
+    Offset end;  // due once the durable end has reached it
+    std::shared_ptr<AckSink> sink;
+    Ack ack;
+  };
+  struct Watching {
+    Offset seen;
+    std::shared_ptr<EndWatcher> watcher;
+  };
+  using Watchers = std::vector<std::shared_ptr<EndWatcher>>;
+
+  // With mutex_ held.
+  absl::Status Usable() const;
+  Offset committed_end() const;
+  absl::StatusOr<Appended> AppendLocked(AppendRequest& request, const RecordBatchView& batch,
+                                        bool& rolled);
+  absl::StatusOr<Appended> Repeat(AppendRequest& request,
+                                  const storage::ProducerTable::Verdict& verdict);
+  void Use();
+  void TakeWatchers(Watchers& out, bool all);
+  void FailWaiting(const absl::Status& why, std::vector<Due>& due);
+  // Without it.
+  void MarkDirty(std::chrono::milliseconds delay);
+  static void Tell(const Watchers& watchers);
+  absl::StatusOr<Offset> TrimNow(Offset before, Timestamp now);
+
+  const TopicPartition id_;
+  const std::string topic_name_;
+  PartitionServices services_;
+  std::atomic<Queued> queued_{Queued::kNo};
+  std::atomic<std::uint64_t> last_used_{0};
+
+  mutable std::mutex mutex_;  // guards all below
+  std::unique_ptr<storage::Log> log_;
+  absl::Status offline_;  // not OK: log_ is null
+  PartitionOptions options_;
+  Offset durable_end_;
+  Offset shown_end_;             // committed once, whatever the options say now
+  std::deque<Waiting> waiting_;  // by end
+  std::vector<Watching> watching_;
+  std::int32_t segments_ = 0;  // at the last look: more of them mean that the log rolled
+  bool active_ = false;        // known to open_files
+  bool visit_queued_ = false;  // known to the janitor
+  bool deleted_ = false;
+  bool closed_ = false;
 };
 
 }  // namespace cairn::broker
