@@ -1,1 +1,384 @@
 #include "storage/data_dir.h"
+
+#include <algorithm>
+#include <cerrno>
+#include <fcntl.h>
+#include <optional>
+#include <set>
+#include <string_view>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <system_error>
+#include <unistd.h>
+#include <utility>
+
+#include "absl/strings/str_format.h"
+
+#include "protocol/error_code.h"
+#include "protocol/status.h"
+#include "storage/file_header.h"
+#include "storage/partition_meta.h"
+
+namespace cairn::storage {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr FileKind kFormatFile = {.magic = "CairnDat", .version = 1, .noun = "a format file"};
+enum FormatField : std::size_t {
+  kClusterIdAt = kFileBodyAt,
+  kOffsetsPartitionsAt = 32,
+  kReservedAt = 36,
+  kFormatBytes = 40,
+};
+constexpr std::int32_t kOffsetsPartitions = 16;
+
+constexpr const char* kLockName = "cairn.lock";
+constexpr const char* kFormatName = "format";
+constexpr const char* kFrontierName = "frontier";
+constexpr const char* kQuarantineName = "quarantine";
+constexpr std::string_view kDeletedEnding = ".deleted";
+
+// What may stand in a directory that is not yet ours: an interrupted creation leaves the first
+// four, and a fresh file system the last.
+const std::set<std::string, std::less<>> kHarmless = {kLockName, "frontier", "frontier.new",
+                                                      "format.new", "lost+found"};
+
+// Large files are shortened in steps of this size before they are unlinked.
+constexpr std::int64_t kCutBytes = std::int64_t{64} << 20;
+
+absl::Status MakeDirectory(const fs::path& path) {
+  if (::mkdir(path.c_str(), 0755) == 0) return absl::OkStatus();
+  return ErrnoError("create directory", path, errno);
+}
+
+// All of the missing directories, each durable in its parent.
+absl::Status MakeDirectories(const fs::path& wanted) {
+  std::error_code error;
+  if (fs::is_directory(wanted, error)) return absl::OkStatus();
+  fs::path path = fs::absolute(wanted).lexically_normal();
+  if (!path.has_filename()) path = path.parent_path();  // "data/"
+  const fs::path parent = path.parent_path();
+  if (!fs::exists(parent, error)) RETURN_IF_ERROR(MakeDirectories(parent));
+  RETURN_IF_ERROR(MakeDirectory(path));
+  return SyncDirectory(parent);
+}
+
+bool EndsWith(std::string_view text, std::string_view ending) {
+  return text.size() >= ending.size() && text.substr(text.size() - ending.size()) == ending;
+}
+
+bool IsDirectory(const fs::path& path) {
+  std::error_code error;
+  return fs::is_directory(fs::symlink_status(path, error));
+}
+
+std::string DeletedName(const LogIdentity& identity) {
+  return absl::StrFormat("%s-%d%s", ToString(identity.topic), identity.partition.value(),
+                         kDeletedEnding);
+}
+
+// Who holds the lock, for the message; the pid in the file is only a hint.
+std::string HolderOf(const fs::path& lock) {
+  const absl::StatusOr<Bytes> text = ReadFile(lock, 64);
+  if (!text.ok() || text->empty()) return "another process";
+  std::string_view pid = AsText(*text);
+  while (!pid.empty() && pid.back() == '\n') pid.remove_suffix(1);
+  return absl::StrFormat("process %s", pid);
+}
+
+// Nobody else has the file open or mapped: then a write lease is to be had.
+bool IsUnused(const File& file) {
+  if (::fcntl(file.descriptor(), F_SETLEASE, F_WRLCK) != 0) return false;
+  ::fcntl(file.descriptor(), F_SETLEASE, F_UNLCK);
+  return true;
+}
+
+// A mapping may still be read by somebody, and cutting the file under it would kill the process;
+// such a file is freed when its last reader lets go.
+absl::Status CutInSteps(const fs::path& path) {
+  ASSIGN_OR_RETURN(const File file, File::OpenForWriting(path));
+  ASSIGN_OR_RETURN(std::int64_t size, file.Size());
+  while (size > kCutBytes && IsUnused(file)) {
+    size -= kCutBytes;
+    RETURN_IF_ERROR(file.Truncate(size));
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+DataDir::~DataDir() = default;
+
+absl::StatusOr<std::unique_ptr<DataDir>> DataDir::Open(const fs::path& path) {
+  RETURN_IF_ERROR(MakeDirectories(path));
+  std::unique_ptr<DataDir> dir(new DataDir());
+  dir->path_ = path;
+  RETURN_IF_ERROR(dir->TakeLock());
+  ASSIGN_OR_RETURN(dir->directory_, File::OpenDirectory(path));
+  absl::Status format = dir->ReadFormat();
+  if (absl::IsNotFound(format)) format = dir->CreateFormat();
+  RETURN_IF_ERROR(format);
+  RETURN_IF_ERROR(dir->OpenFrontier());
+  return dir;
+}
+
+absl::StatusOr<std::unique_ptr<DataDir>> DataDir::OpenForReading(const fs::path& path) {
+  std::unique_ptr<DataDir> dir(new DataDir());
+  dir->path_ = path;
+  ASSIGN_OR_RETURN(dir->directory_, File::OpenDirectory(path));
+  absl::Status format = dir->ReadFormat();
+  if (absl::IsNotFound(format)) {
+    return absl::FailedPreconditionError(
+        absl::StrFormat("%s is not a data directory: it has no format file", path.string()));
+  }
+  RETURN_IF_ERROR(format);
+  absl::StatusOr<std::unique_ptr<Frontier>> frontier =
+      Frontier::OpenForReading(path, dir->cluster_id_);
+  dir->frontier_damage_ = frontier.status();
+  dir->frontier_ = frontier.ok() ? *std::move(frontier) : Frontier::Empty();
+  return dir;
+}
+
+absl::Status DataDir::TakeLock() {
+  const fs::path path = path_ / kLockName;
+  const int descriptor = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+  if (descriptor < 0) return ErrnoError("open", path, errno);
+  ::close(descriptor);
+  ASSIGN_OR_RETURN(lock_, File::OpenForWriting(path));
+  if (::flock(lock_.descriptor(), LOCK_EX | LOCK_NB) != 0) {
+    if (errno != EWOULDBLOCK) return ErrnoError("lock", path, errno);
+    return absl::FailedPreconditionError(
+        absl::StrFormat("data directory %s is in use by %s: stop it, or use another directory",
+                        path_.string(), HolderOf(path)));
+  }
+  RETURN_IF_ERROR(lock_.Truncate(0));
+  return lock_.WriteAll(0, AsBytes(absl::StrFormat("%d\n", ::getpid())));
+}
+
+absl::Status DataDir::ReadFormat() {
+  const fs::path path = path_ / kFormatName;
+  ASSIGN_OR_RETURN(const Bytes file, ReadFile(path, 1 << 20));
+  if (file.size() >= kFileBodyAt && AsText(ByteView(file).first(8)) == kFormatFile.magic) {
+    const auto version = LoadLe<std::uint32_t>(file, kFileVersionAt);
+    if (version > kFormatFile.version) {
+      return absl::FailedPreconditionError(absl::StrFormat(
+          "data directory %s has format %d, and this program knows formats up to %d: use the "
+          "program that wrote it, or a newer one",
+          path_.string(), version, kFormatFile.version));
+    }
+  }
+  RETURN_IF_ERROR(CheckFile(kFormatFile, path.string(), file, kFormatBytes));
+  if (file.size() != kFormatBytes || LoadLe<std::uint32_t>(file, kReservedAt) != 0) {
+    return absl::DataLossError(absl::StrFormat("%s is not a format file: %d bytes instead of %d",
+                                               path.string(), file.size(), int{kFormatBytes}));
+  }
+  cluster_id_ = LoadId(file, kClusterIdAt);
+  offsets_partitions_ = LoadLe<std::int32_t>(file, kOffsetsPartitionsAt);
+  if (offsets_partitions_ > 0) return absl::OkStatus();
+  return absl::DataLossError(absl::StrFormat("%s at %d: %d partitions of offsets", path.string(),
+                                             int{kOffsetsPartitionsAt}, offsets_partitions_));
+}
+
+// The format file comes last: where it is, everything else is.
+absl::Status DataDir::CreateFormat() {
+  ASSIGN_OR_RETURN(const std::vector<std::string> entries, Entries());
+  for (const std::string& entry : entries) {
+    if (kHarmless.contains(entry)) continue;
+    return absl::FailedPreconditionError(absl::StrFormat(
+        "%s holds \"%s\" but no format file, so it is not a data directory: give an empty one",
+        path_.string(), entry));
+  }
+  RETURN_IF_ERROR(RemoveFile(path_ / kFrontierName));
+  cluster_id_ = NewTopicId();
+  offsets_partitions_ = kOffsetsPartitions;
+  RETURN_IF_ERROR(Frontier::Open(path_, cluster_id_).status());
+
+  Bytes file;
+  BeginFile(kFormatFile, file);
+  AppendId(file, cluster_id_);
+  AppendLe(file, offsets_partitions_);
+  AppendLe(file, std::uint32_t{0});
+  FinishFile(file);
+  return ReplaceFile(path_ / kFormatName, file);
+}
+
+absl::Status DataDir::OpenFrontier() {
+  std::error_code error;
+  const fs::path path = path_ / kFrontierName;
+  if (!fs::exists(path, error)) {
+    frontier_damage_ = absl::DataLossError(absl::StrFormat("%s is missing", path.string()));
+  } else {
+    absl::StatusOr<std::unique_ptr<Frontier>> frontier = Frontier::Open(path_, cluster_id_);
+    if (frontier.ok()) {
+      frontier_ = *std::move(frontier);
+      return absl::OkStatus();
+    }
+    // A bad disk is no reason to set files aside.
+    if (!absl::IsDataLoss(frontier.status())) return frontier.status();
+    frontier_damage_ = frontier.status();
+    RETURN_IF_ERROR(Quarantine(kFrontierName).status());
+  }
+  ASSIGN_OR_RETURN(frontier_, Frontier::Open(path_, cluster_id_));
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::vector<std::string>> DataDir::Entries() const {
+  std::vector<std::string> names;
+  std::error_code error;
+  for (fs::directory_iterator it(path_, error), end; !error && it != end; it.increment(error)) {
+    names.push_back(it->path().filename().string());
+  }
+  if (error) return ErrnoError("list", path_, error.value());
+  std::sort(names.begin(), names.end());
+  return names;
+}
+
+absl::StatusOr<std::vector<DataDir::Found>> DataDir::ListPartitions() const {
+  ASSIGN_OR_RETURN(const std::vector<std::string> entries, Entries());
+  std::vector<Found> found;
+  for (const std::string& entry : entries) {
+    if (entry == kQuarantineName || entry == "lost+found" || EndsWith(entry, kDeletedEnding) ||
+        !IsDirectory(path_ / entry)) {
+      continue;
+    }
+    found.push_back(Describe(entry));
+  }
+  return found;
+}
+
+DataDir::Found DataDir::Describe(const std::string& directory) const {
+  Found found{.directory = directory,
+              .name = directory,
+              .topic = {},
+              .partition = PartitionIndex(-1),
+              .meta = absl::OkStatus()};
+  const std::optional<PartitionName> name = ParsePartitionDirectory(directory);
+  if (!name) {
+    found.meta = absl::DataLossError(absl::StrFormat("%s: not the name of a partition's directory",
+                                                     (path_ / directory).string()));
+    return found;
+  }
+  found.name = name->topic_name;
+  found.partition = name->partition;
+  const absl::StatusOr<LogIdentity> meta = ReadPartitionMeta(path_ / directory);
+  if (!meta.ok()) {
+    found.meta = meta.status();
+  } else if (meta->name != found.name || meta->partition != found.partition) {
+    found.meta = absl::DataLossError(
+        absl::StrFormat("%s: its %s says %s-%d", (path_ / directory).string(), kPartitionMetaName,
+                        meta->name, meta->partition.value()));
+  } else {
+    found.topic = meta->topic;
+  }
+  return found;
+}
+
+fs::path DataDir::PartitionPath(const LogIdentity& identity) const {
+  return path_ / PartitionDirectory(identity);
+}
+
+absl::Status DataDir::CreatePartition(const LogIdentity& identity) {
+  const fs::path path = PartitionPath(identity);
+  const absl::Status made = MakeDirectory(path);
+  if (!made.ok() && !absl::IsAlreadyExists(made)) return made;
+  if (absl::IsAlreadyExists(made)) {
+    const absl::StatusOr<LogIdentity> present = ReadPartitionMeta(path);
+    if (present.ok() && present->topic == identity.topic &&
+        present->partition == identity.partition && present->name == identity.name) {
+      return absl::OkStatus();
+    }
+    if (present.ok()) {
+      return absl::FailedPreconditionError(absl::StrFormat("%s is of topic %s, and not of %s",
+                                                           path.string(), ToString(present->topic),
+                                                           ToString(identity.topic)));
+    }
+    if (!absl::IsNotFound(present.status()) && !absl::IsDataLoss(present.status())) {
+      return present.status();
+    }
+  }
+  return ReplaceFileUnsynced(path / kPartitionMetaName, EncodePartitionMeta(identity));
+}
+
+absl::StatusOr<fs::path> DataDir::Quarantine(const std::string& entry) {
+  const fs::path quarantine = path_ / kQuarantineName;
+  RETURN_IF_ERROR(MakeDirectories(quarantine));
+  std::string label = entry;
+  std::replace(label.begin(), label.end(), '/', '+');
+  for (int number = 0;; ++number) {
+    const fs::path to =
+        quarantine / (number == 0 ? label : absl::StrFormat("%s.%d", label, number));
+    const absl::Status moved = MoveDurably(path_ / entry, to);
+    if (moved.ok()) return to;
+    if (!absl::IsAlreadyExists(moved)) return moved;
+  }
+}
+
+absl::StatusOr<fs::path> DataDir::QuarantineBytes(const std::string& label, ByteView bytes) {
+  const fs::path quarantine = path_ / kQuarantineName;
+  RETURN_IF_ERROR(MakeDirectories(quarantine));
+  std::string flat = label;
+  std::replace(flat.begin(), flat.end(), '/', '+');
+  for (int number = 0;; ++number) {
+    const fs::path to = quarantine / (number == 0 ? flat : absl::StrFormat("%s.%d", flat, number));
+    const absl::StatusOr<File> file = File::Create(to);
+    if (absl::IsAlreadyExists(file.status())) continue;
+    RETURN_IF_ERROR(file.status());
+    RETURN_IF_ERROR(file->WriteAll(0, bytes));
+    RETURN_IF_ERROR(file->Sync());
+    RETURN_IF_ERROR(SyncDirectory(quarantine));
+    return to;
+  }
+}
+
+absl::Status DataDir::MarkDeleted(const LogIdentity& identity) {
+  const absl::Status moved = MoveDurably(PartitionPath(identity), path_ / DeletedName(identity));
+  if (!moved.ok() && !absl::IsNotFound(moved)) return moved;
+  return frontier_->Forget({identity.topic, identity.partition});
+}
+
+std::vector<std::string> DataDir::Deleted() const {
+  std::vector<std::string> names;
+  const absl::StatusOr<std::vector<std::string>> entries = Entries();
+  if (!entries.ok()) return names;
+  for (const std::string& entry : *entries) {
+    if (EndsWith(entry, kDeletedEnding) && IsDirectory(path_ / entry)) names.push_back(entry);
+  }
+  return names;
+}
+
+absl::Status DataDir::RemoveDeleted(const std::string& directory) {
+  if (!EndsWith(directory, kDeletedEnding) || directory.find('/') != std::string::npos) {
+    return absl::InvalidArgumentError(
+        absl::StrFormat("\"%s\" is not a deleted partition's directory", directory));
+  }
+  const fs::path path = path_ / directory;
+  std::error_code error;
+  for (fs::directory_iterator it(path, error), end; !error && it != end; it.increment(error)) {
+    if (fs::is_regular_file(it->symlink_status())) RETURN_IF_ERROR(CutInSteps(it->path()));
+    RETURN_IF_ERROR(RemoveFile(it->path()));
+  }
+  if (error) return ErrnoError("list", path, error.value());
+  if (::rmdir(path.c_str()) != 0 && errno != ENOENT) {
+    return ErrnoError("remove directory", path, errno);
+  }
+  return directory_.Sync();
+}
+
+absl::Status DataDir::SyncFileSystem() {
+  if (::syncfs(directory_.descriptor()) == 0) return absl::OkStatus();
+  return ErrnoError("sync the file system of", path_, errno);
+}
+
+absl::StatusOr<DataDir::DiskSpace> DataDir::Space() const {
+  struct statvfs info;
+  if (::fstatvfs(directory_.descriptor(), &info) != 0) {
+    return ErrnoError("ask for the free space of", path_, errno);
+  }
+  const auto block = static_cast<std::int64_t>(info.f_frsize);
+  return DiskSpace{.free = static_cast<std::int64_t>(info.f_bavail) * block,
+                   .total = static_cast<std::int64_t>(info.f_blocks) * block};
+}
+
+}  // namespace cairn::storage

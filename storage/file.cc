@@ -195,6 +195,12 @@ absl::Status File::Truncate(std::int64_t size) const {
   return ErrnoError("truncate", path_, errno);
 }
 
+absl::Status File::RenameTo(const std::filesystem::path& path) {
+  if (::rename(path_.c_str(), path.c_str()) != 0) return ErrnoError("rename to", path, errno);
+  path_ = path;
+  return absl::OkStatus();
+}
+
 absl::Status File::Sync() const {
   // For a directory fdatasync does what fsync does: its entries are its data.
   if (Repeat([&] { return ::fdatasync(descriptor_); }) == 0) return absl::OkStatus();
@@ -249,8 +255,9 @@ absl::StatusOr<Bytes> ReadFile(const std::filesystem::path& path, std::int64_t b
   ASSIGN_OR_RETURN(const File file, File::OpenForReading(path));
   ASSIGN_OR_RETURN(const std::int64_t size, file.Size());
   if (size > bytes_max) {
-    return absl::OutOfRangeError(absl::StrFormat("%s has %d bytes, more than the %d expected",
-                                                 path.string(), size, bytes_max));
+    return absl::OutOfRangeError(
+        absl::StrFormat("%s has %d bytes, more than the %d that such a file can have",
+                        path.string(), size, bytes_max));
   }
   Bytes bytes(static_cast<std::size_t>(size));
   // A file in use may have been cut since: then there is simply less.

@@ -60,6 +60,10 @@ class File {
   absl::Status ReserveBehindEnd(std::int64_t position, std::int64_t length) const;
   absl::Status Truncate(std::int64_t size) const;
 
+  // Gives the open file another name, replacing what is there; not durable until the directory is
+  // synced.
+  absl::Status RenameTo(const std::filesystem::path& path);
+
   // fdatasync; on a directory it makes the names in it durable.
   absl::Status Sync() const;
   // Drops the (clean) cached pages, so that the next read shows what is on the disk.
@@ -89,7 +93,7 @@ absl::Status MoveDurably(const std::filesystem::path& from, const std::filesyste
 absl::Status ReplaceFile(const std::filesystem::path& path, ByteView bytes);
 // The same without any sync: for derived files, which are checked when they are read.
 absl::Status ReplaceFileUnsynced(const std::filesystem::path& path, ByteView bytes);
-// The whole file. kOutOfRange: longer than bytes_max.
+// The whole file. kDataLoss: longer than bytes_max, the most that such a file can have.
 absl::StatusOr<Bytes> ReadFile(const std::filesystem::path& path, std::int64_t bytes_max);
 // OK if it was not there.
 absl::Status RemoveFile(const std::filesystem::path& path);

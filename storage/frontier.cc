@@ -1,1 +1,318 @@
 #include "storage/frontier.h"
+
+#include <algorithm>
+#include <limits>
+#include <utility>
+
+#include "absl/strings/str_format.h"
+
+#include "protocol/check.h"
+#include "protocol/checksum.h"
+#include "protocol/status.h"
+#include "storage/file_header.h"
+
+namespace cairn::storage {
+namespace {
+
+constexpr FileKind kFrontierFile = {.magic = "CairnFrt", .version = 1, .noun = "a frontier"};
+constexpr const char* kFileName = "frontier";
+
+enum FrontierField : std::size_t {
+  kClusterIdAt = kFileBodyAt,
+  kEntriesAt = 32,
+};
+enum EntryField : std::size_t {
+  kTopicAt = 0,
+  kPartitionAt = 16,
+  kCrcAt = 20,
+  kEndAt = 24,
+  kSegmentBaseAt = 32,
+  kPositionAt = 40,
+  kEntryBytes = 48,
+};
+
+// Partition numbers, with a topic id of zeros, of entries that are about the file itself.
+enum Special : std::int32_t {
+  kCleanStop = -1,
+  kInUse = -2,
+  kSyncedUpTo = -3,  // `end` is a length of this file that is durable
+};
+constexpr std::int64_t kForgotten = -1;  // as `end`
+
+constexpr std::int64_t kFileBytesMax = std::int64_t{4} << 30;
+constexpr std::int64_t kRewriteBytesMin = (std::int64_t{64} << 10) * kEntryBytes;
+constexpr std::int64_t kReserveBytes = std::int64_t{256} << 10;
+
+std::uint32_t ChecksumOf(ByteView entry) {
+  std::array<std::byte, kEntryBytes> copy;
+  std::copy_n(entry.begin(), kEntryBytes, copy.begin());
+  StoreLe(MutableBytes(copy), kCrcAt, std::uint32_t{0});
+  return Crc32c(copy);
+}
+
+void AppendEntry(Bytes& out, const TopicPartition& partition, std::int64_t end,
+                 std::int64_t segment_base = 0, std::int64_t position = 0) {
+  const std::size_t begin = out.size();
+  AppendId(out, partition.topic);
+  AppendLe(out, partition.partition.value());
+  AppendLe(out, std::uint32_t{0});
+  AppendLe(out, end);
+  AppendLe(out, segment_base);
+  AppendLe(out, position);
+  const MutableBytes entry = MutableBytes(out).subspan(begin);
+  StoreLe(entry, kCrcAt, ChecksumOf(entry));
+}
+
+void AppendEntry(Bytes& out, const DurableEnd& end) {
+  AppendEntry(out, end.partition, end.end.value(), end.segment_base.value(), end.position);
+}
+
+void AppendSpecial(Bytes& out, Special kind, std::int64_t end = 0) {
+  AppendEntry(out, {TopicId{}, PartitionIndex(kind)}, end);
+}
+
+Bytes EncodeHeader(const TopicId& cluster_id) {
+  Bytes file;
+  BeginFile(kFrontierFile, file);
+  AppendId(file, cluster_id);
+  FinishFile(file);
+  return file;
+}
+
+}  // namespace
+
+// One slot of the file.
+struct Frontier::Entry {
+  explicit Entry(ByteView slot)
+      : expected_crc(LoadLe<std::uint32_t>(slot, kCrcAt)),
+        found_crc(ChecksumOf(slot)),
+        end({{LoadId(slot, kTopicAt), PartitionIndex(LoadLe<std::int32_t>(slot, kPartitionAt))},
+             Offset(LoadLe<std::int64_t>(slot, kEndAt)),
+             Offset(LoadLe<std::int64_t>(slot, kSegmentBaseAt)),
+             LoadLe<std::int64_t>(slot, kPositionAt)}) {}
+
+  bool whole() const { return expected_crc == found_crc; }
+  bool is(Special kind) const { return end.partition == TopicPartition{{}, PartitionIndex(kind)}; }
+  bool is_special() const { return end.partition.partition < PartitionIndex(0); }
+  bool possible() const {
+    if (is_special()) return is(kCleanStop) || is(kInUse) || is(kSyncedUpTo);
+    return end.end == Offset(kForgotten) ||
+           (end.end >= end.segment_base && end.segment_base >= Offset(0) && end.position >= 0);
+  }
+
+  std::uint32_t expected_crc;
+  std::uint32_t found_crc;
+  DurableEnd end;
+};
+
+std::unique_ptr<Frontier> Frontier::Empty() { return std::unique_ptr<Frontier>(new Frontier()); }
+
+absl::StatusOr<std::unique_ptr<Frontier>> Frontier::Open(const std::filesystem::path& data_dir,
+                                                         const TopicId& cluster_id) {
+  const std::filesystem::path path = data_dir / kFileName;
+  absl::StatusOr<std::unique_ptr<Frontier>> loaded = Load(path, cluster_id, Access::kWrite);
+  if (absl::IsNotFound(loaded.status())) {
+    RETURN_IF_ERROR(ReplaceFile(path, EncodeHeader(cluster_id)));
+    loaded = Load(path, cluster_id, Access::kWrite);
+  }
+  RETURN_IF_ERROR(loaded.status());
+  RETURN_IF_ERROR((*loaded)->Begin());
+  return loaded;
+}
+
+absl::StatusOr<std::unique_ptr<Frontier>> Frontier::OpenForReading(
+    const std::filesystem::path& data_dir, const TopicId& cluster_id) {
+  return Load(data_dir / kFileName, cluster_id, Access::kRead);
+}
+
+absl::StatusOr<std::unique_ptr<Frontier>> Frontier::Load(const std::filesystem::path& path,
+                                                         const TopicId& cluster_id, Access access) {
+  ASSIGN_OR_RETURN(const Bytes file, ReadFile(path, kFileBytesMax));
+  std::unique_ptr<Frontier> frontier(new Frontier());
+  frontier->path_ = path;
+  frontier->cluster_id_ = cluster_id;
+  RETURN_IF_ERROR(frontier->Parse(file));
+  if (access == Access::kWrite) {
+    ASSIGN_OR_RETURN(frontier->file_, File::OpenForWriting(path));
+  }
+  return frontier;
+}
+
+// The last entry of a partition holds. Entries that never became durable may be missing, in any
+// pattern: pages are written back in any order. What was durable may not.
+absl::Status Frontier::Parse(ByteView file) {
+  const std::string name = path_.string();
+  RETURN_IF_ERROR(CheckFile(
+      kFrontierFile, name, file.first(std::min<std::size_t>(file.size(), kEntriesAt)), kEntriesAt));
+  if (const TopicId found = LoadId(file, kClusterIdAt); found != cluster_id_) {
+    return absl::DataLossError(absl::StrFormat("%s belongs to data directory %s, and not to %s",
+                                               name, ToString(found), ToString(cluster_id_)));
+  }
+  std::optional<std::size_t> first_gap;
+  absl::Status gap;
+  end_ = kEntriesAt;
+  for (std::size_t at = kEntriesAt; at + kEntryBytes <= file.size(); at += kEntryBytes) {
+    const Entry entry(file.subspan(at, kEntryBytes));
+    if (!entry.whole()) {
+      if (first_gap) continue;
+      first_gap = at;
+      gap = absl::DataLossError(
+          absl::StrFormat("%s at %d: checksum 0x%08x, but the entry hashes to 0x%08x", name, at,
+                          entry.expected_crc, entry.found_crc));
+      continue;
+    }
+    if (!entry.possible()) {
+      return absl::DataLossError(
+          absl::StrFormat("%s at %d: an entry with impossible fields", name, at));
+    }
+    has_hole_ = first_gap.has_value();
+    end_ = static_cast<std::int64_t>(at + kEntryBytes);
+    was_clean_ = entry.is(kCleanStop);
+    if (entry.is(kSyncedUpTo)) noted_synced_ = std::max(noted_synced_, entry.end.end.value());
+    if (entry.is_special()) continue;
+    if (entry.end.end == Offset(kForgotten)) {
+      ends_.erase(entry.end.partition);
+    } else {
+      ends_[entry.end.partition] = entry.end;
+    }
+  }
+  // Everything before a clean stop was durable, and nothing follows one.
+  const bool lost = first_gap && (static_cast<std::int64_t>(*first_gap) < noted_synced_ ||
+                                  (was_clean_ && has_hole_));
+  if (lost) return gap;
+  // Half a note that the directory is in use: nothing was written since, but who knows.
+  if (end_ != static_cast<std::int64_t>(file.size())) was_clean_ = false;
+  return absl::OkStatus();
+}
+
+// Cuts what was not finished, and makes it visible that the directory is in use, before anything is
+// written that an unclean stop could take back.
+absl::Status Frontier::Begin() {
+  const std::lock_guard lock(mutex_);
+  rewrite_at_ = kRewriteBytesMin;
+  if (has_hole_) return RewriteLocked();
+  RETURN_IF_ERROR(file_.Truncate(end_));
+  Bytes note;
+  AppendSpecial(note, kInUse);
+  RETURN_IF_ERROR(WriteLocked(note));
+  return SyncLocked();
+}
+
+std::optional<DurableEnd> Frontier::Find(const TopicPartition& partition) const {
+  const std::lock_guard lock(mutex_);
+  const auto found = ends_.find(partition);
+  if (found == ends_.end()) return std::nullopt;
+  return found->second;
+}
+
+std::vector<DurableEnd> Frontier::All() const {
+  const std::lock_guard lock(mutex_);
+  std::vector<DurableEnd> all;
+  all.reserve(ends_.size());
+  for (const auto& [partition, end] : ends_) all.push_back(end);
+  return all;
+}
+
+absl::Status Frontier::Note(std::span<const DurableEnd> ends) {
+  const std::lock_guard lock(mutex_);
+  Bytes entries;
+  entries.reserve((ends.size() + 1) * kEntryBytes);
+  const std::int64_t synced = synced_end_;
+  if (synced > noted_synced_) AppendSpecial(entries, kSyncedUpTo, synced);
+  for (const DurableEnd& end : ends) {
+    CAIRN_CHECK(end.partition.partition >= PartitionIndex(0) && end.end >= end.segment_base &&
+                end.segment_base >= Offset(0) && end.position >= 0);
+    AppendEntry(entries, end);
+  }
+  RETURN_IF_ERROR(WriteLocked(entries));
+  noted_synced_ = std::max(noted_synced_, synced);
+  for (const DurableEnd& end : ends) ends_[end.partition] = end;
+  if (WantsRewrite()) {
+    // The long file is as good, so a failure (a full disk) is no reason to refuse anything.
+    const absl::Status rewritten = RewriteLocked();
+    if (!rewritten.ok()) rewrite_at_ = 2 * end_;
+  }
+  return failure_;
+}
+
+absl::Status Frontier::Forget(const TopicPartition& partition) {
+  const std::lock_guard lock(mutex_);
+  if (!ends_.contains(partition)) return absl::OkStatus();
+  Bytes entry;
+  AppendEntry(entry, partition, kForgotten);
+  RETURN_IF_ERROR(WriteLocked(entry));
+  ends_.erase(partition);
+  return absl::OkStatus();
+}
+
+absl::Status Frontier::Sync() {
+  const std::lock_guard lock(mutex_);
+  return SyncLocked();
+}
+
+absl::Status Frontier::CloseClean() {
+  const std::lock_guard lock(mutex_);
+  // First what it follows, so that a clean stop is never seen without it.
+  RETURN_IF_ERROR(SyncLocked());
+  Bytes entries;
+  AppendSpecial(entries, kSyncedUpTo, synced_end_);
+  AppendSpecial(entries, kCleanStop);
+  RETURN_IF_ERROR(WriteLocked(entries));
+  return SyncLocked();
+}
+
+absl::Status Frontier::WriteLocked(ByteView entries) {
+  CAIRN_CHECK(file_.is_open());
+  RETURN_IF_ERROR(failure_);
+  const std::int64_t new_end = end_ + static_cast<std::int64_t>(entries.size());
+  if (new_end > reserved_end_) {
+    // So that a full disk is met here and not in the midst of an entry; if it is met, the write
+    // below says so, or still fits.
+    const std::int64_t length = std::max(kReserveBytes, new_end - end_);
+    if (file_.ReserveBehindEnd(end_, length).ok()) reserved_end_ = end_ + length;
+  }
+  if (absl::Status status = file_.WriteAll(end_, entries); !status.ok()) {
+    RETURN_IF_ERROR(file_.Truncate(end_));
+    reserved_end_ = end_;
+    return status;
+  }
+  end_ = new_end;
+  return absl::OkStatus();
+}
+
+absl::Status Frontier::SyncLocked() {
+  RETURN_IF_ERROR(failure_);
+  if (synced_end_ == end_) return absl::OkStatus();
+  failure_ = file_.Sync();
+  RETURN_IF_ERROR(failure_);
+  synced_end_ = end_;
+  return absl::OkStatus();
+}
+
+bool Frontier::WantsRewrite() const {
+  const auto live = static_cast<std::int64_t>(ends_.size() * kEntryBytes);
+  return end_ > rewrite_at_ && end_ > 4 * live;
+}
+
+absl::Status Frontier::RewriteLocked() {
+  Bytes bytes = EncodeHeader(cluster_id_);
+  AppendSpecial(bytes, kInUse);
+  for (const auto& [partition, end] : ends_) AppendEntry(bytes, end);
+  std::filesystem::path temporary = path_;
+  temporary += ".new";
+  ASSIGN_OR_RETURN(File file, File::CreateOrEmpty(temporary));
+  RETURN_IF_ERROR(file.WriteAll(0, bytes));
+  RETURN_IF_ERROR(file.Sync());
+  RETURN_IF_ERROR(file.RenameTo(path_));
+  file_ = std::move(file);
+  // After a power cut the old file might be back, without what is noted from now on.
+  failure_ = SyncDirectory(path_.parent_path());
+  RETURN_IF_ERROR(failure_);
+  end_ = synced_end_ = static_cast<std::int64_t>(bytes.size());
+  noted_synced_ = reserved_end_ = 0;
+  rewrite_at_ = kRewriteBytesMin;
+  has_hole_ = false;
+  return absl::OkStatus();
+}
+
+}  // namespace cairn::storage

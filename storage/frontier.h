@@ -53,6 +53,8 @@ class Frontier {
   // Whether the last run stopped cleanly: then every log ends exactly where its entry says.
   bool was_clean() const { return was_clean_; }
 
+  // Errors: as ErrnoError. kStorageFull leaves everything as it was, and trying again may help; a
+  // failed sync is final for all of them.
   absl::Status Note(std::span<const DurableEnd> ends);
   // A deleted partition.
   absl::Status Forget(const TopicPartition& partition);
@@ -88,6 +90,7 @@ class Frontier {
   std::int64_t rewrite_at_ = 0;  // not before the file is this long
   bool has_hole_ = false;        // unsynced entries were lost in the middle
   bool was_clean_ = false;
+  absl::Status failure_;  // of a sync: final
   absl::flat_hash_map<TopicPartition, DurableEnd> ends_;
 };
 

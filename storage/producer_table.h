@@ -1,7 +1,9 @@
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
+#include <span>
 #include <utility>
 
 #include "absl/container/flat_hash_map.h"
@@ -74,7 +76,11 @@ class ProducerTable {
 
     void Note(const Batch& batch);
     const Batch& newest() const { return batches[count - 1]; }
-    friend bool operator==(const Entry& a, const Entry& b);
+    std::span<const Batch> kept() const { return std::span(batches).first(count); }
+    friend bool operator==(const Entry& a, const Entry& b) {
+      return a.epoch == b.epoch &&
+             std::equal(a.kept().begin(), a.kept().end(), b.kept().begin(), b.kept().end());
+    }
   };
   static absl::Status ReadEntry(ByteReader& reader, Offset log_end, Entry& entry);
 
