@@ -255,7 +255,7 @@ absl::StatusOr<Bytes> ReadFile(const std::filesystem::path& path, std::int64_t b
   ASSIGN_OR_RETURN(const File file, File::OpenForReading(path));
   ASSIGN_OR_RETURN(const std::int64_t size, file.Size());
   if (size > bytes_max) {
-    return absl::OutOfRangeError(
+    return absl::DataLossError(
         absl::StrFormat("%s has %d bytes, more than the %d that such a file can have",
                         path.string(), size, bytes_max));
   }
