@@ -1,6 +1,7 @@
 #include "storage/file_header.h"
 
 #include <algorithm>
+#include <cstring>
 
 #include "absl/strings/str_format.h"
 
@@ -20,9 +21,9 @@ absl::Status Damaged(const FileKind& kind, std::string_view name, const std::str
 
 void BeginFile(const FileKind& kind, Bytes& file) {
   CAIRN_CHECK(file.empty() && kind.magic.size() == kMagicBytes);
-  AppendBytes(file, AsBytes(kind.magic));
-  AppendLe(file, kind.version);
-  AppendLe(file, std::uint32_t{0});
+  file.resize(kFileBodyAt);
+  std::memcpy(file.data() + kFileMagicAt, kind.magic.data(), kMagicBytes);
+  StoreLe(MutableBytes(file), kFileVersionAt, kind.version);
 }
 
 void FinishFile(MutableBytes file) { StoreLe(file, kFileCrcAt, Crc32c(file.subspan(kFileBodyAt))); }
