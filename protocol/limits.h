@@ -29,7 +29,8 @@ inline constexpr std::size_t kDataFrameBytesMax = 256u << 10;
 
 // Topics.
 inline constexpr std::size_t kTopicNameBytesMax = 200;
-inline constexpr std::int32_t kPartitionsPerTopicMax = 100'000;
+// So that a topic can be described in one control message.
+inline constexpr std::int32_t kPartitionsPerTopicMax = 10'000;
 inline constexpr std::size_t kMetadataTopicsPerReply = 1000;
 
 // Text that a peer sends about itself.

@@ -1,0 +1,329 @@
+#include "broker/api/connection.h"
+
+#include <algorithm>
+#include <array>
+#include <utility>
+
+#include "absl/strings/str_format.h"
+
+#include "asio/post.hpp"
+#include "broker/api/connection_table.h"
+#include "broker/api/handlers.h"
+#include "broker/api/services.h"
+#include "broker/runtime/logging.h"
+#include "protocol/error_code.h"
+
+namespace cairn::broker {
+namespace {
+
+// What one turn may move in both directions before the worker's other connections get theirs.
+constexpr std::size_t kTurnBytes = 4u << 20;
+constexpr std::size_t kWriteBytes = 1u << 20;
+// Beyond these no more requests are read until some are answered and the answers taken.
+constexpr std::size_t kControlBytesQueuedMax = 1u << 20;
+constexpr std::int64_t kInFlightMax = 65536;
+constexpr std::size_t kErrorBytesMax = 4096;
+
+void Spend(std::size_t& budget, std::size_t bytes) { budget -= std::min(budget, bytes); }
+
+}  // namespace
+
+Connection::Connection(ConnectionTable& table, Stream stream)
+    : table_(table), stream_(std::move(stream)), peer_(stream_.peer()), in_(table.spare()) {}
+
+const Services& Connection::services() const { return table_.services(); }
+flatbuffers::FlatBufferBuilder& Connection::builder() { return table_.builder(); }
+
+void Connection::Start() {
+  table_.Touch(table_.greeting(), *this, greeting_entry_);
+  Turn();
+}
+
+void Connection::TurnAway(const absl::Status& why) {
+  Finish(why);
+  Turn();
+}
+
+void Connection::Greet(std::string client_id) {
+  phase_ = Phase::kOpen;
+  table_.greeting().Remove(greeting_entry_);
+  LogDebug("client connected", {{"peer", peer_}, {"client", client_id}});
+}
+
+void Connection::Finish(const absl::Status& why) {
+  if (!serving()) return;
+  phase_ = Phase::kFinishing;
+  farewell_ = why;
+  in_.Consume(in_.pending().size());
+  frame_ready_ = false;
+  subscriptions_.Clear();
+  table_.greeting().Remove(greeting_entry_);
+  table_.Touch(table_.leaving(), *this, leaving_entry_);
+}
+
+void Connection::Close() {
+  if (phase_ == Phase::kClosed) return;
+  const auto self = shared_from_this();
+  phase_ = Phase::kClosed;
+  subscriptions_.Clear();
+  stream_.Close();
+  table_.Remove(*this);
+}
+
+void Connection::Fail(std::uint64_t correlation, const absl::Status& why) {
+  if (correlation == 0) return;
+  if (why.message().size() <= kErrorBytesMax) {
+    return FinishFailure(builder(), correlation, why, out_.control());
+  }
+  // It quotes something the peer sent.
+  const std::string_view start(why.message().data(), kErrorBytesMax);
+  FinishFailure(builder(), correlation, MakeError(CodeOf(why), start), out_.control());
+}
+
+// ---- from any thread ----
+
+template <typename Leave>
+void Connection::LeaveMail(Leave leave) {
+  {
+    const std::lock_guard lock(mail_mutex_);
+    leave(mail_);
+    if (mail_told_) return;
+    mail_told_ = true;
+  }
+  asio::post(table_.context(), [self = shared_from_this()] { self->OpenMail(); });
+}
+
+void Connection::Acknowledge(std::span<const Ack> acks) {
+  LeaveMail([&](Mail& mail) { mail.acks.insert(mail.acks.end(), acks.begin(), acks.end()); });
+}
+
+void Connection::Post(Task task) {
+  LeaveMail([&](Mail& mail) { mail.tasks.push_back(std::move(task)); });
+}
+
+void Connection::Wake(std::shared_ptr<Subscription> subscription) {
+  LeaveMail([&](Mail& mail) { mail.woken.push_back(std::move(subscription)); });
+}
+
+void Connection::OpenMail() {
+  {
+    const std::lock_guard lock(mail_mutex_);
+    std::swap(opened_, mail_);
+    mail_told_ = false;
+  }
+  if (phase_ != Phase::kClosed) {
+    for (const Ack& ack : opened_.acks) AnswerProduced(ack);
+    for (Task& task : opened_.tasks) task(*this);
+    for (const auto& subscription : opened_.woken) subscriptions_.Woken(subscription);
+  }
+  opened_.acks.clear();
+  opened_.tasks.clear();
+  opened_.woken.clear();
+  Turn();
+}
+
+void Connection::AnswerProduced(const Ack& ack) {
+  Answered();
+  if (!ack.status.ok()) return Fail(ack.correlation, ack.status);
+  Reply(ack.correlation, wire::CreateProduced(builder(), ack.base_offset.value(),
+                                              wire::Durability::Durable, ack.duplicate));
+}
+
+// ---- a turn ----
+
+bool Connection::Paused() const {
+  return out_.control_bytes() > kControlBytesQueuedMax || in_flight_ > kInFlightMax;
+}
+
+void Connection::Turn() {
+  if (phase_ == Phase::kClosed) return;
+  const auto self = shared_from_this();
+  std::size_t budget = kTurnBytes;
+  do {
+    Receive(budget);
+    Transmit(budget);
+  } while (serving() && budget > 0 && !Paused() && (readable_ || frame_ready_));
+  FinishIfDone();
+  if (phase_ == Phase::kClosed) return;
+  in_.Park();
+  if (serving()) table_.Touch(table_.idle(), *this, idle_entry_);
+  WaitAgain(budget == 0);
+}
+
+FrameLimits Connection::limits() const {
+  if (greeted()) return {};
+  return {.frame_bytes_max = kFrameBytesMaxBeforeHello,
+          .control_bytes_max = kFrameBytesMaxBeforeHello};
+}
+
+void Connection::Receive(std::size_t& budget) {
+  TakeFrames(budget);
+  while (serving() && readable_ && !frame_ready_ && !Paused() && budget > 0) {
+    if (!ReadMore(budget)) return;
+    TakeFrames(budget);
+  }
+}
+
+bool Connection::ReadMore(std::size_t& budget) {
+  const MutableBytes room = in_.Room(frame_bytes_);
+  const auto moved = stream_.Read(room);
+  if (!moved.ok()) {
+    Close();
+    return false;
+  }
+  if (moved->end) {
+    peer_done_ = true;
+    Finish(absl::OkStatus());
+    return false;
+  }
+  // Less than there was room for: that was all, as far as anyone knows.
+  readable_ = !moved->would_block && moved->bytes == room.size();
+  in_.Filled(moved->bytes);
+  Spend(budget, moved->bytes);
+  return !moved->would_block;
+}
+
+void Connection::TakeFrames(std::size_t& budget) {
+  while (serving()) {
+    const MutableBytes rest = in_.pending();
+    const auto size = PeekFrame(rest, limits());
+    if (!size.ok()) return NotUnderstood(size.status());
+    frame_bytes_ = size->frame_bytes;
+    frame_ready_ = frame_bytes_ > 0 && rest.size() >= frame_bytes_;
+    if (!frame_ready_ || Paused() || budget == 0) return;
+    Spend(budget, frame_bytes_);
+    if (!Handle(rest.first(frame_bytes_))) return;
+    if (serving()) in_.Consume(frame_bytes_);
+  }
+}
+
+bool Connection::Handle(MutableBytes bytes) {
+  const auto frame = ParseFrame(bytes);
+  if (!frame.ok()) {
+    NotUnderstood(frame.status());
+    return false;
+  }
+  const auto message = ParseMessage(frame->control);
+  if (!message.ok()) {
+    NotUnderstood(message.status());
+    return false;
+  }
+  Dispatch(*this, **message, frame->attachment);
+  return true;
+}
+
+void Connection::NotUnderstood(const absl::Status& why) {
+  if (table_.MayLog()) LogWarning("frame not understood", {{"peer", peer_}, {"error", why}});
+  const ErrorCode code =
+      CodeOf(why) == ErrorCode::kTooLarge ? ErrorCode::kTooLarge : ErrorCode::kMalformed;
+  Finish(MakeError(code, std::string_view(why.message().data(), why.message().size())));
+}
+
+void Connection::Transmit(std::size_t& budget) {
+  while (phase_ != Phase::kClosed && !waits_writable_ && budget > 0) {
+    if (serving()) subscriptions_.Pump(builder(), out_);
+    if (out_.empty()) return NoteProgress(true);
+    if (!WriteOnce(budget)) return;
+  }
+}
+
+bool Connection::WriteOnce(std::size_t& budget) {
+  std::array<iovec, 64> parts;
+  const std::size_t count = out_.Gather(parts, kWriteBytes);
+  const auto moved = stream_.Write(std::span(parts).first(count));
+  if (!moved.ok()) {
+    Close();
+    return false;
+  }
+  out_.Sent(moved->bytes);
+  NoteProgress(moved->bytes > 0);
+  Spend(budget, moved->bytes);
+  if (moved->would_block) {
+    waits_writable_ = true;
+    stream_.WaitWritable([self = shared_from_this()] {
+      self->waits_writable_ = false;
+      self->Turn();
+    });
+    return false;
+  }
+  return true;
+}
+
+void Connection::NoteProgress(bool moved) {
+  if (out_.empty()) {
+    table_.writing().Remove(writing_entry_);
+  } else if (moved || !writing_entry_.listed()) {
+    table_.Touch(table_.writing(), *this, writing_entry_);
+  }
+}
+
+void Connection::FinishIfDone() {
+  if (phase_ == Phase::kFinishing && in_flight_ == 0) {
+    if (!farewell_.ok()) {
+      FinishFailure(builder(), 0, farewell_, out_.control());
+      farewell_ = absl::OkStatus();
+      std::size_t budget = kTurnBytes;
+      Transmit(budget);
+    }
+    if (phase_ != Phase::kClosed && out_.empty()) {
+      if (peer_done_) return Close();
+      stream_.CloseSending();
+      phase_ = Phase::kLingering;
+    }
+  }
+  if (phase_ == Phase::kLingering) Discard();
+}
+
+void Connection::Discard() {
+  std::size_t budget = kTurnBytes;
+  while (budget > 0) {
+    const auto moved = stream_.Read(table_.spare().bytes());
+    if (!moved.ok() || moved->end) return Close();
+    if (moved->would_block) return;
+    Spend(budget, moved->bytes);
+  }
+}
+
+void Connection::WaitAgain(bool out_of_budget) {
+  if (out_of_budget) PostTurn();
+  const bool wants_more = phase_ == Phase::kLingering || (serving() && !readable_ && !Paused());
+  if (!wants_more || waits_readable_) return;
+  waits_readable_ = true;
+  stream_.WaitReadable([self = shared_from_this()] {
+    self->waits_readable_ = false;
+    self->readable_ = true;
+    self->Turn();
+  });
+}
+
+void Connection::PostTurn() {
+  if (turn_posted_) return;
+  turn_posted_ = true;
+  asio::post(table_.context(), [self = shared_from_this()] {
+    self->turn_posted_ = false;
+    self->Turn();
+  });
+}
+
+// ---- patience ----
+
+void Connection::GreetingTimedOut() {
+  Finish(MakeError(ErrorCode::kTimedOut, "nothing that could be a Hello came in time"));
+  Turn();
+}
+
+void Connection::WritingTimedOut() {
+  if (table_.MayLog()) {
+    LogWarning("closing a connection whose peer takes nothing",
+               {{"peer", peer_}, {"queued_bytes", out_.control_bytes() + out_.data_bytes()}});
+  }
+  Close();
+}
+
+void Connection::ReleaseBuffers() {
+  in_.Release();
+  out_.Release();
+  opened_ = {};
+}
+
+}  // namespace cairn::broker

@@ -1,0 +1,163 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "absl/functional/any_invocable.h"
+#include "absl/status/status.h"
+
+#include "broker/api/deadline_list.h"
+#include "broker/api/outbox.h"
+#include "broker/api/principal.h"
+#include "broker/api/receive_buffer.h"
+#include "broker/api/subscription_set.h"
+#include "broker/net/stream.h"
+#include "broker/partitions/partition.h"
+#include "protocol/frame.h"
+#include "protocol/messages.h"
+
+namespace cairn::broker {
+
+class ConnectionTable;
+struct Services;
+
+// One peer: reads what is there, takes whole frames off it, hands each to its handler, and sends
+// what the handlers and subscriptions have for it. A frame that cannot be understood ends it.
+//
+// It works in turns. A turn is bounded in bytes, so that a busy peer leaves room for the others of
+// its worker; it ends with one write that carries everything the turn produced. Reading pauses
+// while too much is waiting to be sent or to become durable: a slow peer slows only itself.
+//
+//   greeting ──Hello──► open ──► finishing ──► lingering ──► closed
+//
+// Finishing: no more requests; what is under way is still answered, and then, if there is a reason,
+// the peer is told (Failure, correlation 0). Lingering: everything is sent and what still arrives
+// is thrown away, since closing a socket with unread bytes would destroy the last frame on its way.
+//
+// Threads: it lives on one worker. Acknowledge, Post and Wake may be called from any thread.
+class Connection final : public AckSink, public std::enable_shared_from_this<Connection> {
+ public:
+  using Task = absl::AnyInvocable<void(Connection&)>;
+
+  Connection(ConnectionTable& table, Stream stream);
+
+  void Start();
+  // Tells the peer why it is not served, and ends.
+  void TurnAway(const absl::Status& why);
+  // Ends in good order: no more requests, answers under way are sent, then `why` if it is not OK.
+  void Finish(const absl::Status& why);
+  void Close();
+
+  // ---- for handlers, on the worker ----
+  const Services& services() const;
+  ConnectionTable& table() { return table_; }
+  const Principal& principal() const { return principal_; }
+  const Stream& stream() const { return stream_; }
+  Outbox& outbox() { return out_; }
+  SubscriptionSet& subscriptions() { return subscriptions_; }
+
+  bool greeted() const { return phase_ != Phase::kGreeting; }
+  void Greet(std::string client_id);
+
+  // For building one reply at a time; empty, and to be left empty by Reply.
+  flatbuffers::FlatBufferBuilder& builder();
+  // Nothing is sent under correlation 0: the peer did not ask for a reply.
+  template <typename Table>
+  void Reply(std::uint64_t correlation, flatbuffers::Offset<Table> body);
+  void Fail(std::uint64_t correlation, const absl::Status& why);
+  // Counts a request that is answered later: by Acknowledge, or by a task that calls Answered().
+  void Expect() { ++in_flight_; }
+  void Answered() { --in_flight_; }
+
+  // ---- from any thread ----
+  // Answers produces that waited for a group commit.
+  void Acknowledge(std::span<const Ack> acks) override;
+  // Runs the task on the worker; not at all if the connection has ended by then.
+  void Post(Task task);
+  // The subscription has something to do again.
+  void Wake(std::shared_ptr<Subscription> subscription);
+
+ private:
+  friend class ConnectionTable;
+
+  enum class Phase { kGreeting, kOpen, kFinishing, kLingering, kClosed };
+
+  // What other threads leave for the worker; it is told once, however much they leave.
+  struct Mail {
+    std::vector<Ack> acks;
+    std::vector<Task> tasks;
+    std::vector<std::shared_ptr<Subscription>> woken;
+  };
+  template <typename Leave>
+  void LeaveMail(Leave leave);
+  void OpenMail();
+  void AnswerProduced(const Ack& ack);
+
+  void Turn();
+  bool serving() const { return phase_ == Phase::kGreeting || phase_ == Phase::kOpen; }
+  bool Paused() const;
+  void Receive(std::size_t& budget);
+  bool ReadMore(std::size_t& budget);
+  void TakeFrames(std::size_t& budget);
+  // False: not understood; the connection is finishing.
+  bool Handle(MutableBytes frame);
+  void Transmit(std::size_t& budget);
+  bool WriteOnce(std::size_t& budget);
+  void NoteProgress(bool moved);
+  void FinishIfDone();
+  void Discard();
+  void WaitAgain(bool out_of_budget);
+  void PostTurn();
+  // For the table, whose timer ends a connection's patience.
+  void GreetingTimedOut();
+  void WritingTimedOut();
+  void ReleaseBuffers();
+  FrameLimits limits() const;
+  void NotUnderstood(const absl::Status& why);
+
+  ConnectionTable& table_;
+  Stream stream_;
+  const std::string peer_;
+  Principal principal_{"anonymous"};
+  Phase phase_ = Phase::kGreeting;
+
+  ReceiveBuffer in_;
+  std::size_t frame_bytes_ = 0;  // of the frame in front of in_; 0: not known yet
+  bool frame_ready_ = false;     // a whole frame is in front of in_
+  bool readable_ = true;         // for all we know
+  bool waits_readable_ = false;
+  bool peer_done_ = false;  // nothing more will come from there
+
+  Outbox out_;
+  bool waits_writable_ = false;
+  bool turn_posted_ = false;
+  SubscriptionSet subscriptions_;
+
+  std::int64_t in_flight_ = 0;
+  absl::Status farewell_;
+
+  DeadlineList<Connection>::Entry greeting_entry_;
+  DeadlineList<Connection>::Entry writing_entry_;
+  DeadlineList<Connection>::Entry leaving_entry_;
+  DeadlineList<Connection>::Entry idle_entry_;
+
+  Mail opened_;  // the worker's; keeps the memory that mail_ will use again
+  std::mutex mail_mutex_;
+  Mail mail_;               // guarded by mail_mutex_
+  bool mail_told_ = false;  // guarded by mail_mutex_
+};
+
+template <typename Table>
+void Connection::Reply(std::uint64_t correlation, flatbuffers::Offset<Table> body) {
+  if (correlation == 0) {
+    builder().Clear();
+  } else {
+    FinishFrame(builder(), correlation, body, 0, out_.control());
+  }
+}
+
+}  // namespace cairn::broker

@@ -1,0 +1,130 @@
+#include <algorithm>
+#include <filesystem>
+#include <string>
+#include <sys/stat.h>
+#include <system_error>
+#include <unistd.h>
+#include <vector>
+
+#include "absl/strings/str_format.h"
+
+#include "broker/api/connection_table.h"
+#include "broker/api/handlers.h"
+#include "broker/api/services.h"
+
+namespace cairn::broker {
+namespace {
+
+// A reply must fit in a control message, whatever has happened.
+constexpr std::size_t kLinesMax = 1000;
+constexpr std::size_t kLineBytesMax = 400;
+
+using flatbuffers::FlatBufferBuilder;
+
+struct Disk {
+  std::int64_t used = 0;
+  storage::DataDir::DiskSpace space;
+};
+
+// Waits for the disk.
+Disk MeasureDisk(const storage::DataDir& data_dir) {
+  Disk disk;
+  std::error_code error;
+  std::filesystem::recursive_directory_iterator entry(data_dir.path(), error);
+  for (; !error && entry != std::filesystem::recursive_directory_iterator();
+       entry.increment(error)) {
+    struct stat info;
+    // A file may vanish while we look.
+    if (::lstat(entry->path().c_str(), &info) == 0) disk.used += info.st_blocks * 512;
+  }
+  if (const auto space = data_dir.Space(); space.ok()) disk.space = *space;
+  return disk;
+}
+
+std::string_view Shorten(std::string_view line) { return line.substr(0, kLineBytesMax); }
+
+auto Problems(FlatBufferBuilder& builder, const Services& services) {
+  std::vector<std::string> lines = services.facts.problems;
+  for (std::string& line : services.catalog.Problems()) lines.push_back(std::move(line));
+  if (lines.size() > kLinesMax) {
+    const std::size_t more = lines.size() - kLinesMax;
+    lines.resize(kLinesMax);
+    lines.push_back(absl::StrFormat("and %d more; see the log of the start", more));
+  }
+  std::vector<flatbuffers::Offset<flatbuffers::String>> texts;
+  for (const std::string& line : lines) texts.push_back(ToWire(builder, Shorten(line)));
+  return builder.CreateVector(texts);
+}
+
+auto Recovery(FlatBufferBuilder& builder, const std::vector<RecoveryNote>& notes) {
+  std::vector<flatbuffers::Offset<wire::RecoveryNote>> out;
+  const auto add = [&](std::string_view topic, PartitionIndex partition, std::string_view message) {
+    const auto name = ToWire(builder, topic);
+    const auto text = ToWire(builder, Shorten(message));
+    out.push_back(wire::CreateRecoveryNote(builder, name, partition.value(), text));
+  };
+  const std::size_t shown = std::min(notes.size(), kLinesMax);
+  for (std::size_t i = 0; i < shown; ++i) add(notes[i].topic, notes[i].partition, notes[i].message);
+  if (shown < notes.size()) {
+    add("", PartitionIndex(-1),
+        absl::StrFormat("and %d more; see the log of the start", notes.size() - shown));
+  }
+  return builder.CreateVector(out);
+}
+
+std::int64_t UptimeMs(const Services& services) {
+  const auto up = std::chrono::steady_clock::now() - services.facts.started;
+  return std::chrono::duration_cast<std::chrono::milliseconds>(up).count();
+}
+
+void Encode(Connection& on, std::uint64_t correlation, const Disk& disk) {
+  const Services& services = on.services();
+  const ServedTopics& topics = on.table().topics();
+  const auto visible = std::count_if(topics.by_name().begin(), topics.by_name().end(),
+                                     [](const auto& entry) { return !entry.second->internal; });
+  std::int64_t partition_count = 0;
+  for (const auto& [name, topic] : topics.by_name()) {
+    if (!topic->internal) partition_count += static_cast<std::int64_t>(topic->partitions.size());
+  }
+  auto& builder = on.builder();
+  const auto software = ToWire(builder, services.facts.software);
+  const auto data_dir = ToWire(
+      builder, std::filesystem::absolute(services.data_dir.path()).lexically_normal().string());
+  const auto problems = Problems(builder, services);
+  const auto recovery = Recovery(builder, services.catalog.recovery_notes());
+  const wire::Uuid cluster = ToWire(services.data_dir.cluster_id());
+  wire::StatusReplyBuilder reply(builder);
+  reply.add_software(software);
+  reply.add_cluster_id(&cluster);
+  reply.add_uptime_ms(UptimeMs(services));
+  reply.add_data_dir(data_dir);
+  reply.add_disk_used(disk.used);
+  reply.add_disk_free(disk.space.free);
+  reply.add_disk_total(disk.space.total);
+  reply.add_topics(static_cast<std::int32_t>(visible));
+  reply.add_partitions(static_cast<std::int32_t>(partition_count));
+  reply.add_connections(services.connections.served.load(std::memory_order_relaxed));
+  reply.add_problems(problems);
+  reply.add_recovery(recovery);
+  reply.add_clean_start(services.catalog.clean_start());
+  reply.add_pid(::getpid());
+  on.Reply(correlation, reply.Finish());
+}
+
+}  // namespace
+
+void HandleStatus(const Request& request) {
+  using Outcome = absl::StatusOr<Disk>;
+  const Services& services = request.connection.services();
+  auto answer =
+      AnswerLater<Outcome>(request, [](Connection& on, std::uint64_t correlation,
+                                       const Outcome& disk) { Encode(on, correlation, *disk); });
+  services.helpers.Submit(
+      HelperKind::kRead,
+      [&data_dir = services.data_dir, answer = std::move(answer)](absl::Status status) mutable {
+        if (!status.ok()) return answer(Outcome(std::move(status)));
+        answer(Outcome(MeasureDisk(data_dir)));
+      });
+}
+
+}  // namespace cairn::broker
