@@ -150,8 +150,13 @@ absl::Status WalkRecords(const RecordBatchView& batch, ByteView records) {
       return Corrupt(absl::StrFormat("record %d has offset delta %d", i, front.offset_delta));
     }
     if (front.timestamp_delta > max_delta) {
-      return Corrupt(absl::StrFormat("record %d is %d ms above the batch's max timestamp", i,
-                                     front.timestamp_delta - max_delta));
+      return Corrupt(absl::StrFormat(
+          "record %d has timestamp delta %d, above the batch's max timestamp at delta %d", i,
+          front.timestamp_delta, max_delta));
+    }
+    if (front.timestamp_delta < -batch.base_timestamp().value()) {
+      return Corrupt(absl::StrFormat("record %d has timestamp delta %d from %d: it is negative", i,
+                                     front.timestamp_delta, batch.base_timestamp().value()));
     }
     max_reached = max_reached || front.timestamp_delta == max_delta;
   }
