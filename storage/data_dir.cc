@@ -17,7 +17,7 @@
 
 #include "protocol/error_code.h"
 #include "protocol/status.h"
-#include "storage/file_header.h"
+#include "storage/format_file.h"
 #include "storage/partition_meta.h"
 
 namespace cairn::storage {
@@ -25,17 +25,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr FileKind kFormatFile = {.magic = "CairnDat", .version = 1, .noun = "a format file"};
-enum FormatField : std::size_t {
-  kClusterIdAt = kFileBodyAt,
-  kOffsetsPartitionsAt = 32,
-  kReservedAt = 36,
-  kFormatBytes = 40,
-};
-constexpr std::int32_t kOffsetsPartitions = 16;
-
 constexpr const char* kLockName = "cairn.lock";
-constexpr const char* kFormatName = "format";
 constexpr const char* kFrontierName = "frontier";
 constexpr const char* kQuarantineName = "quarantine";
 constexpr std::string_view kDeletedEnding = ".deleted";
@@ -158,27 +148,12 @@ absl::Status DataDir::TakeLock() {
 }
 
 absl::Status DataDir::ReadFormat() {
-  const fs::path path = path_ / kFormatName;
+  const fs::path path = path_ / kFormatFileName;
   ASSIGN_OR_RETURN(const Bytes file, ReadFile(path, 1 << 20));
-  if (file.size() >= kFileBodyAt && AsText(ByteView(file).first(8)) == kFormatFile.magic) {
-    const auto version = LoadLe<std::uint32_t>(file, kFileVersionAt);
-    if (version > kFormatFile.version) {
-      return absl::FailedPreconditionError(absl::StrFormat(
-          "data directory %s has format %d, and this program knows formats up to %d: use the "
-          "program that wrote it, or a newer one",
-          path_.string(), version, kFormatFile.version));
-    }
-  }
-  RETURN_IF_ERROR(CheckFile(kFormatFile, path.string(), file, kFormatBytes));
-  if (file.size() != kFormatBytes || LoadLe<std::uint32_t>(file, kReservedAt) != 0) {
-    return absl::DataLossError(absl::StrFormat("%s is not a format file: %d bytes instead of %d",
-                                               path.string(), file.size(), int{kFormatBytes}));
-  }
-  cluster_id_ = LoadId(file, kClusterIdAt);
-  offsets_partitions_ = LoadLe<std::int32_t>(file, kOffsetsPartitionsAt);
-  if (offsets_partitions_ > 0) return absl::OkStatus();
-  return absl::DataLossError(absl::StrFormat("%s at %d: %d partitions of offsets", path.string(),
-                                             int{kOffsetsPartitionsAt}, offsets_partitions_));
+  ASSIGN_OR_RETURN(const DataFormat format, DecodeFormat(path.string(), file));
+  cluster_id_ = format.cluster_id;
+  offsets_partitions_ = format.offsets_partitions;
+  return absl::OkStatus();
 }
 
 // The format file comes last: where it is, everything else is.
@@ -191,17 +166,11 @@ absl::Status DataDir::CreateFormat() {
         path_.string(), entry));
   }
   RETURN_IF_ERROR(RemoveFile(path_ / kFrontierName));
-  cluster_id_ = NewTopicId();
-  offsets_partitions_ = kOffsetsPartitions;
+  const DataFormat format{.cluster_id = NewTopicId()};
+  cluster_id_ = format.cluster_id;
+  offsets_partitions_ = format.offsets_partitions;
   RETURN_IF_ERROR(Frontier::Open(path_, cluster_id_).status());
-
-  Bytes file;
-  BeginFile(kFormatFile, file);
-  AppendId(file, cluster_id_);
-  AppendLe(file, offsets_partitions_);
-  AppendLe(file, std::uint32_t{0});
-  FinishFile(file);
-  return ReplaceFile(path_ / kFormatName, file);
+  return ReplaceFile(path_ / kFormatFileName, EncodeFormat(format));
 }
 
 absl::Status DataDir::OpenFrontier() {
