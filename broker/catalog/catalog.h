@@ -109,14 +109,18 @@ class Catalog {
  private:
   explicit Catalog(Rooms rooms);
 
+  // At start; catalog_start.cc.
   absl::Status OpenState(Timestamp now);
-  absl::Status OpenTopics(Timestamp now);
-  void OpenPartitions(const TopicRow& row, const TopicOptions& options, Timestamp now,
-                      std::vector<std::shared_ptr<Partition>>& out);
+  absl::Status PutAwayStrangers();
+  absl::Status PutAway(const storage::DataDir::Found& found);
+  void OpenTopics(Timestamp now);
+  void NoteProblem(std::string problem);
+
+  std::shared_ptr<ServedTopic> NewServedTopic(const TopicRow& row,
+                                              const TopicOptions& options) const;
+  // Thread-safe as long as each partition is opened once.
   std::shared_ptr<Partition> OpenPartition(const storage::LogIdentity& identity,
                                            const TopicOptions& options, Timestamp now);
-  absl::Status PutAwayStrangers();
-  void PutAway(const storage::DataDir::Found& found);
 
   // The bodies of the operations, on the admin thread.
   absl::StatusOr<TopicId> Create(const std::string& name, std::int32_t partitions,
@@ -124,11 +128,12 @@ class Catalog {
   absl::Status Alter(const std::string& name, const TopicChange& change, Timestamp now);
   absl::Status Delete(const std::string& name, Timestamp now);
   void RemoveFiles(const TopicRow& row);
-  void ForgetTopic(const TopicId& id);
+  void RemoveDirectories(const TopicRow& row);
+  void ForgetTopic(const TopicId& id, Timestamp now);
 
   absl::StatusOr<TopicRow> FindForChange(const std::string& name) const;
   absl::Status Write(const StateRecord& record, Timestamp now);
-  void ReserveProducerIds(Timestamp now);
+  void ReserveProducerIds(absl::Status status, Timestamp now);
 
   Rooms rooms_;
   std::shared_ptr<StateTopic> state_;
@@ -138,10 +143,8 @@ class Catalog {
   ProducerId producer_next_{0}, producer_end_{0};  // reserved, durable and not given out yet
   bool reserving_ = false;
   std::deque<absl::AnyInvocable<void(absl::StatusOr<Producer>)>> producer_waiters_;
-
-  // Constant after Open.
-  std::vector<RecoveryNote> recovery_notes_;
-  std::vector<std::string> problems_;
+  std::vector<RecoveryNote> recovery_notes_;  // guarded by mutex_ during Open, constant afterwards
+  std::vector<std::string> problems_;         // the same
   bool clean_start_ = false;
 };
 

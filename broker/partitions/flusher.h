@@ -59,10 +59,11 @@ class Flusher {
 
   void Run();
   std::vector<std::shared_ptr<Partition>> TakeDue(bool all);
-  void Cycle(std::vector<std::shared_ptr<Partition>> partitions);
+  Clock::time_point NextDue() const;
+  void Cycle(std::vector<std::shared_ptr<Partition>> partitions, bool last);
   void SyncEach(std::vector<Work>& works);
   void SyncTogether(std::vector<Work>& works);
-  void NoteInFrontier(std::vector<Work>& works);
+  void NoteInFrontier(bool last);
   void Answer(std::vector<Work>& works);
   void SyncFrontier();
 
@@ -77,6 +78,8 @@ class Flusher {
   bool stopping_ = false;
 
   // The flusher thread's own.
+  std::vector<Work> synced_;  // not in the frontier yet
+  Clock::time_point note_due_;
   bool frontier_changed_ = false;
   Clock::time_point frontier_due_;
   absl::Status frontier_status_;

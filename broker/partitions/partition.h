@@ -3,7 +3,6 @@
 #include <atomic>
 #include <chrono>
 #include <cstdint>
-#include <deque>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -149,7 +148,8 @@ class Partition : public std::enable_shared_from_this<Partition> {
   void FindTime(Timestamp time, OnTime done);
   // On a helper thread: drops records before `before`, waiting until they are durable; gives the
   // new log start. ErrorCode::kOffsetOutOfRange beyond the committed end.
-  void TrimTo(Offset before, Timestamp now, absl::AnyInvocable<void(absl::StatusOr<Offset>)> done);
+  using OnTrimmed = absl::AnyInvocable<void(absl::StatusOr<Offset>)>;
+  void TrimTo(Offset before, Timestamp now, OnTrimmed done);
 
   void SetOptions(const PartitionOptions& options);
   // From now on every request is answered with kUnknownTopic; watchers and waiters are told.
@@ -169,7 +169,8 @@ class Partition : public std::enable_shared_from_this<Partition> {
                   std::vector<Due>& due);
 
   // ---- for the janitor, on its thread ----
-  void BeginVisit();  // taken out of the janitor's queue
+  // Taken out of the janitor's queue; whether it was appended to since the last visit.
+  bool BeginVisit();
   std::optional<storage::Log::SealTask> TakeSealTask();
   absl::Status FinishSeal(storage::Log::SealTask task, const absl::Status& outcome);
   absl::Status RollIfOld(Timestamp now);
@@ -203,16 +204,21 @@ class Partition : public std::enable_shared_from_this<Partition> {
   // With mutex_ held.
   absl::Status Usable() const;
   Offset committed_end() const;
-  absl::StatusOr<Appended> AppendLocked(AppendRequest& request, const RecordBatchView& batch,
-                                        bool& rolled);
+  absl::StatusOr<Appended> AppendLocked(AppendRequest& request, const RecordBatchView& batch);
+  void AddWaiting(Waiting waiting);
+  void WaitForDurable(AppendRequest& request, Offset end, Appended& appended);
+  bool NoteRoll();
   absl::StatusOr<Appended> Repeat(AppendRequest& request,
                                   const storage::ProducerTable::Verdict& verdict);
   void Use();
   void TakeWatchers(Watchers& out, bool all);
+  void TakeDue(std::vector<Due>& due);
   void FailWaiting(const absl::Status& why, std::vector<Due>& due);
   // Without it.
   void MarkDirty(std::chrono::milliseconds delay);
   static void Tell(const Watchers& watchers);
+  void AfterDiskWork(const absl::Status& outcome);
+  bool TrimLater(Offset before, Timestamp now, OnTrimmed& done);
   absl::StatusOr<Offset> TrimNow(Offset before, Timestamp now);
 
   const TopicPartition id_;
@@ -226,12 +232,13 @@ class Partition : public std::enable_shared_from_this<Partition> {
   absl::Status offline_;  // not OK: log_ is null
   PartitionOptions options_;
   Offset durable_end_;
-  Offset shown_end_;             // committed once, whatever the options say now
-  std::deque<Waiting> waiting_;  // by end
+  Offset shown_end_;              // committed once, whatever the options say now
+  std::vector<Waiting> waiting_;  // by end
   std::vector<Watching> watching_;
   std::int32_t segments_ = 0;  // at the last look: more of them mean that the log rolled
   bool active_ = false;        // known to open_files
   bool visit_queued_ = false;  // known to the janitor
+  bool appended_ = false;      // since the janitor's last visit
   bool deleted_ = false;
   bool closed_ = false;
 };

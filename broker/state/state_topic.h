@@ -37,7 +37,7 @@ struct StateRecord {
 class StateTopic : public AckSink, public std::enable_shared_from_this<StateTopic> {
  public:
   // Takes one record into the coordinator's table. An error says that the table and the log no
-  // longer agree; it is handed to `done` and to every later Append (kInternal).
+  // longer agree; it is handed to `done` and to every later Append.
   using Apply = std::function<absl::Status(ByteView key, std::optional<ByteView> value)>;
   using Done = absl::AnyInvocable<void(absl::Status)>;
 
@@ -62,7 +62,7 @@ class StateTopic : public AckSink, public std::enable_shared_from_this<StateTopi
     Bytes batch;
     Done done;
   };
-  void Finish(std::vector<Ack> acks);
+  void Finish(std::vector<Ack> acks, const absl::Status& helped);
   absl::Status ApplyBatch(ByteView batch);
 
   const std::shared_ptr<Partition> partition_;

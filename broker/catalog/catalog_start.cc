@@ -1,0 +1,191 @@
+#include <algorithm>
+#include <filesystem>
+#include <utility>
+
+#include "absl/strings/str_format.h"
+
+#include "broker/catalog/catalog.h"
+#include "broker/partitions/janitor.h"
+#include "broker/runtime/logging.h"
+#include "broker/runtime/parallel.h"
+#include "protocol/error_code.h"
+#include "protocol/status.h"
+
+namespace cairn::broker {
+namespace {
+
+constexpr char kCatalogName[] = "__catalog";
+// "cairn-catalog", so that whoever looks at the bytes knows what they see.
+constexpr TopicId kCatalogId{
+    {'c', 'a', 'i', 'r', 'n', '-', 'c', 'a', 't', 'a', 'l', 'o', 'g', 0, 0, 1}};
+constexpr std::int64_t kInternalSegmentBytes = 4 << 20;
+constexpr std::int64_t kInternalBatchBytesMax = 16 << 20;
+
+// After an unclean stop each log that was written to waits for the disk a few times.
+constexpr std::size_t kOpeningThreads = 8;
+
+TopicOptions InternalTopicOptions() {
+  TopicOptions options;
+  options.partition.log.segment_bytes = kInternalSegmentBytes;
+  options.batch_bytes_max = kInternalBatchBytesMax;
+  return options;
+}
+
+std::string NameOf(const storage::LogIdentity& identity) {
+  return absl::StrFormat("%s-%d", identity.name, identity.partition.value());
+}
+
+// A log of which nothing is left although it held records; opening it would begin it anew.
+absl::Status CheckNotLost(storage::DataDir& data_dir, const storage::LogIdentity& identity) {
+  const auto known = data_dir.frontier().Find({identity.topic, identity.partition});
+  if (!known.has_value() || known->end <= Offset(0)) return absl::OkStatus();
+  const std::filesystem::path path = data_dir.PartitionPath(identity);
+  std::error_code ignored;
+  if (std::filesystem::exists(path, ignored)) return absl::OkStatus();
+  return MakeError(ErrorCode::kPartitionOffline,
+                   absl::StrFormat("%s is missing, but it held records up to offset %d; put the "
+                                   "directory back and restart, or delete the topic",
+                                   path.string(), known->end.value()));
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<Catalog>> Catalog::Open(Rooms rooms, Timestamp now) {
+  std::unique_ptr<Catalog> catalog(new Catalog(rooms));
+  catalog->clean_start_ =
+      rooms.data_dir.frontier().was_clean() && rooms.data_dir.frontier_damage().ok();
+  const absl::Status& damage = rooms.data_dir.frontier_damage();
+  if (!damage.ok())
+    catalog->NoteProblem("the frontier was damaged: " + std::string(damage.message()));
+  RETURN_IF_ERROR(catalog->OpenState(now));
+  RETURN_IF_ERROR(catalog->PutAwayStrangers());
+  catalog->OpenTopics(now);
+  return catalog;
+}
+
+void Catalog::NoteProblem(std::string problem) {
+  LogWarning("found at start", {{"problem", problem}});
+  const std::lock_guard lock(mutex_);
+  problems_.push_back(std::move(problem));
+}
+
+absl::Status Catalog::OpenState(Timestamp now) {
+  const TopicOptions options = InternalTopicOptions();
+  TopicRow row;
+  row.id = kCatalogId;
+  row.name = kCatalogName;
+  row.history.push_back({0, 1});
+  std::shared_ptr<ServedTopic> topic = NewServedTopic(row, options);
+  std::shared_ptr<Partition> partition =
+      OpenPartition({row.id, row.name, PartitionIndex(0)}, options, now);
+  RETURN_IF_ERROR(partition->write_state());
+  topic->partitions.push_back(partition);
+  rooms_.map.Put(std::move(topic));
+  state_ = std::make_shared<StateTopic>(partition, rooms_.partitions.helpers,
+                                        [this](ByteView key, std::optional<ByteView> value) {
+                                          const std::lock_guard lock(mutex_);
+                                          return table_.Apply(key, value);
+                                        });
+  RETURN_IF_ERROR(state_->Replay());
+  const std::lock_guard lock(mutex_);
+  producer_next_ = producer_end_ = table_.next_producer_id();
+  return absl::OkStatus();
+}
+
+absl::Status Catalog::PutAwayStrangers() {
+  ASSIGN_OR_RETURN(const std::vector<storage::DataDir::Found> all,
+                   rooms_.data_dir.ListPartitions());
+  for (const storage::DataDir::Found& found : all) RETURN_IF_ERROR(PutAway(found));
+  for (const auto& [id, row] : table_.topics()) {
+    if (row.deleted) rooms_.partitions.janitor.Run([this, gone = row] { RemoveDirectories(gone); });
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Catalog::PutAway(const storage::DataDir::Found& found) {
+  const std::int32_t index = found.partition.value();
+  // The directory's name decides where partition.meta cannot be read; the manifest knows better
+  // later.
+  const TopicRow* row = found.meta.ok() ? table_.Find(found.topic) : table_.Find(found.name);
+  const bool is_catalog = found.name == kCatalogName && index == 0;
+  if (is_catalog ||
+      (row != nullptr && row->name == found.name && index >= 0 && index < row->partitions())) {
+    return absl::OkStatus();
+  }
+  const auto gone = table_.topics().find(found.topic);
+  if (found.meta.ok() && gone != table_.topics().end() && gone->second.deleted) {
+    // The last run was stopped between the catalog's record and the renaming.
+    return rooms_.data_dir.MarkDeleted({found.topic, found.name, found.partition});
+  }
+  ASSIGN_OR_RETURN(const std::filesystem::path put, rooms_.data_dir.Quarantine(found.directory));
+  NoteProblem(absl::StrFormat("directory %s belongs to no topic of the catalog; it was moved to %s",
+                              found.directory, put.string()));
+  return absl::OkStatus();
+}
+
+void Catalog::OpenTopics(Timestamp now) {
+  struct Job {
+    storage::LogIdentity identity;
+    const TopicOptions* options;
+    std::shared_ptr<Partition>* out;
+  };
+  std::vector<std::shared_ptr<ServedTopic>> topics;
+  std::vector<Job> jobs;
+  for (const auto& [id, row] : table_.topics()) {
+    if (row.deleted) continue;
+    absl::StatusOr<TopicOptions> options = ResolveTopicConfigs(row.configs);
+    if (!options.ok()) {
+      NoteProblem(absl::StrFormat("topic %s is served with default configs: %s", row.name,
+                                  options.status().message()));
+      options = TopicOptions();
+    }
+    std::shared_ptr<ServedTopic> topic = NewServedTopic(row, *options);
+    topic->partitions.resize(static_cast<std::size_t>(row.partitions()));
+    for (std::int32_t i = 0; i < row.partitions(); ++i) {
+      jobs.push_back({{row.id, row.name, PartitionIndex(i)},
+                      &topic->options,
+                      &topic->partitions[static_cast<std::size_t>(i)]});
+    }
+    topics.push_back(std::move(topic));
+  }
+  ForEachInParallel(jobs.size(), kOpeningThreads, [&](std::size_t i) {
+    *jobs[i].out = OpenPartition(jobs[i].identity, *jobs[i].options, now);
+  });
+  rooms_.map.Put(std::vector<std::shared_ptr<const ServedTopic>>(topics.begin(), topics.end()));
+}
+
+std::shared_ptr<Partition> Catalog::OpenPartition(const storage::LogIdentity& identity,
+                                                  const TopicOptions& options, Timestamp now) {
+  const TopicPartition id{identity.topic, identity.partition};
+  const auto offline = [&](const absl::Status& why) {
+    LogError("partition is offline", {{"partition", NameOf(identity)}, {"reason", why}});
+    return std::make_shared<Partition>(
+        MakeError(ErrorCode::kPartitionOffline,
+                  absl::StrFormat("partition %s is offline: %s", NameOf(identity), why.message())),
+        id, identity.name, options.partition, rooms_.partitions);
+  };
+  if (const absl::Status lost = CheckNotLost(rooms_.data_dir, identity); !lost.ok()) {
+    return offline(lost);
+  }
+  storage::RecoveryReport report;
+  absl::StatusOr<std::unique_ptr<storage::Log>> log =
+      storage::Log::Open(rooms_.data_dir, identity, options.partition.log, now, report);
+  if (!log.ok()) return offline(log.status());
+  if (!report.damage.ok()) {
+    LogError("partition is damaged", {{"partition", NameOf(identity)}, {"reason", report.damage}});
+  }
+  {
+    const std::lock_guard lock(mutex_);
+    for (std::string& note : report.notes) {
+      LogInfo("recovery", {{"partition", NameOf(identity)}, {"note", note}});
+      recovery_notes_.push_back({identity.name, identity.partition, std::move(note)});
+    }
+  }
+  const bool has_segments = (*log)->segment_count() > 0;
+  auto partition = std::make_shared<Partition>(*std::move(log), id, identity.name,
+                                               options.partition, rooms_.partitions);
+  if (has_segments) rooms_.partitions.janitor.Note(partition, /*soon=*/true);
+  return partition;
+}
+
+}  // namespace cairn::broker

@@ -1,0 +1,211 @@
+#include "broker/partitions/flusher.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "broker/runtime/logging.h"
+#include "protocol/error_code.h"
+
+namespace cairn::broker {
+namespace {
+
+// How much of what was acknowledged a power cut may make doubtful, should it also damage the
+// frontier.
+constexpr std::chrono::seconds kFrontierSyncInterval{1};
+
+constexpr std::chrono::milliseconds kFullDiskRetry{250};
+
+}  // namespace
+
+Flusher::Flusher(storage::DataDir& data_dir, Metrics& metrics)
+    : Flusher(data_dir, metrics, Options()) {}
+
+Flusher::Flusher(storage::DataDir& data_dir, Metrics& metrics, Options options)
+    : data_dir_(data_dir), metrics_(metrics), options_(std::move(options)) {
+  if (!options_.sync) options_.sync = [](const storage::SyncPlan& plan) { return plan.Sync(); };
+  if (!options_.sync_file_system) {
+    options_.sync_file_system = [this] { return data_dir_.SyncFileSystem(); };
+  }
+}
+
+Flusher::~Flusher() { Stop(); }
+
+void Flusher::Start() { thread_ = std::thread(&Flusher::Run, this); }
+
+void Flusher::Stop() {
+  {
+    const std::lock_guard lock(mutex_);
+    stopping_ = true;
+  }
+  wake_.notify_one();
+  if (thread_.joinable()) thread_.join();
+}
+
+void Flusher::MarkDirty(std::shared_ptr<Partition> partition, std::chrono::milliseconds delay) {
+  bool wake;
+  {
+    const std::lock_guard lock(mutex_);
+    if (delay.count() == 0) {
+      urgent_.push_back(std::move(partition));
+      wake = urgent_.size() == 1;
+    } else {
+      const auto entry = later_.emplace(Clock::now() + delay, std::move(partition));
+      wake = entry == later_.begin();
+    }
+  }
+  if (wake) wake_.notify_one();
+}
+
+Flusher::Clock::time_point Flusher::NextDue() const {
+  auto due = Clock::time_point::max();
+  if (!later_.empty()) due = later_.begin()->first;
+  if (frontier_changed_) due = std::min(due, frontier_due_);
+  if (!synced_.empty()) due = std::min(due, note_due_);
+  return due;
+}
+
+void Flusher::Run() {
+  bool last = false;
+  while (!last) {
+    std::vector<std::shared_ptr<Partition>> due;
+    {
+      std::unique_lock lock(mutex_);
+      while (!stopping_ && urgent_.empty()) {
+        const auto until = NextDue();
+        if (until <= Clock::now()) break;
+        if (until == Clock::time_point::max()) {
+          wake_.wait(lock);
+        } else {
+          wake_.wait_until(lock, until);
+        }
+      }
+      last = stopping_;
+      due = TakeDue(last);
+    }
+    Cycle(std::move(due), last);
+    if (frontier_changed_ && (last || frontier_due_ <= Clock::now())) SyncFrontier();
+  }
+}
+
+std::vector<std::shared_ptr<Partition>> Flusher::TakeDue(bool all) {
+  std::vector<std::shared_ptr<Partition>> due;
+  due.swap(urgent_);
+  const auto end = all ? later_.end() : later_.upper_bound(Clock::now());
+  for (auto each = later_.begin(); each != end; ++each) due.push_back(std::move(each->second));
+  later_.erase(later_.begin(), end);
+  // One that became urgent while it waited for its time is in both.
+  std::sort(due.begin(), due.end());
+  due.erase(std::unique(due.begin(), due.end()), due.end());
+  return due;
+}
+
+void Flusher::Cycle(std::vector<std::shared_ptr<Partition>> partitions, bool last) {
+  std::vector<Work> works;
+  works.reserve(partitions.size());
+  for (std::shared_ptr<Partition>& partition : partitions) {
+    partition->BeginFlush();
+    storage::SyncPlan plan = partition->TakeUnsynced();
+    if (plan.empty()) continue;
+    works.push_back({std::move(partition), std::move(plan), absl::OkStatus()});
+  }
+  if (!works.empty()) {
+    Count(metrics_.sync_cycles);
+    Count(metrics_.synced_partitions, static_cast<std::int64_t>(works.size()));
+    if (works.size() <= options_.alone_max) {
+      SyncEach(works);
+    } else {
+      SyncTogether(works);
+    }
+    const auto failed = std::stable_partition(works.begin(), works.end(),
+                                              [](const Work& work) { return work.outcome.ok(); });
+    synced_.insert(synced_.end(), std::make_move_iterator(works.begin()),
+                   std::make_move_iterator(failed));
+    works.erase(works.begin(), failed);
+    Answer(works);
+  }
+  if (!synced_.empty()) NoteInFrontier(last);
+}
+
+void Flusher::SyncEach(std::vector<Work>& works) {
+  for (Work& work : works) work.outcome = options_.sync(work.plan);
+}
+
+void Flusher::SyncTogether(std::vector<Work>& works) {
+  Count(metrics_.file_system_syncs);
+  const absl::Status together = options_.sync_file_system();
+  if (together.ok()) return;
+  LogError("sync of the file system failed", {{"reason", together}});
+  // The descriptor that wrote a file is told of its error, once. If none is, some file of the cycle
+  // is still not what was written to it, and nobody knows which.
+  SyncEach(works);
+  const bool found =
+      std::any_of(works.begin(), works.end(), [](const Work& work) { return !work.outcome.ok(); });
+  if (found) return;
+  for (Work& work : works) work.outcome = together;
+}
+
+void Flusher::NoteInFrontier(bool last) {
+  absl::Status outcome = frontier_status_;
+  if (outcome.ok()) {
+    std::vector<storage::DurableEnd> ends;
+    ends.reserve(synced_.size());
+    for (const Work& work : synced_) ends.push_back(work.plan.durable_end());
+    outcome = data_dir_.frontier().Note(ends);
+    if (CodeOf(outcome) == ErrorCode::kStorageFull && !last) {
+      // The records are safe; only nobody may be told before the frontier knows.
+      LogWarning("the frontier has no room; acknowledgements wait", {{"reason", outcome}});
+      note_due_ = Clock::now() + kFullDiskRetry;
+      return;
+    }
+    frontier_status_ = outcome;
+    if (!std::exchange(frontier_changed_, true))
+      frontier_due_ = Clock::now() + kFrontierSyncInterval;
+  }
+  for (Work& work : synced_) work.outcome = outcome;
+  Answer(synced_);
+  synced_.clear();
+}
+
+void Flusher::Answer(std::vector<Work>& works) {
+  for (Work& work : works) {
+    if (!work.outcome.ok()) {
+      Count(metrics_.failed_syncs);
+      if (!work.partition->deleted()) {
+        LogError("sync failed; the partition takes no writes until the broker restarts",
+                 {{"topic", work.partition->topic_name()},
+                  {"partition", work.partition->id().partition},
+                  {"reason", work.outcome}});
+      }
+    }
+    work.partition->FinishSync(work.plan, work.outcome, due_);
+  }
+  Count(metrics_.acknowledgements, static_cast<std::int64_t>(due_.size()));
+  // Those of one sink side by side, in the order in which they became due.
+  std::stable_sort(due_.begin(), due_.end(), [](const Partition::Due& a, const Partition::Due& b) {
+    return a.sink.get() < b.sink.get();
+  });
+  std::vector<Ack> acks;
+  for (std::size_t i = 0; i < due_.size();) {
+    AckSink& sink = *due_[i].sink;
+    acks.clear();
+    std::size_t next = i;
+    for (; next < due_.size() && due_[next].sink.get() == &sink; ++next) {
+      acks.push_back(std::move(due_[next].ack));
+    }
+    sink.Acknowledge(acks);
+    i = next;
+  }
+  due_.clear();
+}
+
+void Flusher::SyncFrontier() {
+  frontier_changed_ = false;
+  if (!frontier_status_.ok()) return;
+  frontier_status_ = data_dir_.frontier().Sync();
+  if (!frontier_status_.ok()) {
+    LogError("sync of the frontier failed; nothing more is acknowledged as durable",
+             {{"reason", frontier_status_}});
+  }
+}
+
+}  // namespace cairn::broker

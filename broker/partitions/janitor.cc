@@ -1,0 +1,167 @@
+#include "broker/partitions/janitor.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "broker/runtime/clock.h"
+#include "broker/runtime/logging.h"
+#include "protocol/limits.h"
+
+namespace cairn::broker {
+namespace {
+
+// A segment that comes of age is looked at a little later, so that it is old enough by any clock.
+constexpr std::chrono::milliseconds kRollGrace{100};
+
+// Far enough, and no overflow in adding it.
+constexpr std::chrono::milliseconds kLongest{std::chrono::hours(24 * 365 * 100)};
+
+void Report(const Partition& partition, std::string_view event, const absl::Status& status) {
+  if (status.ok() || partition.deleted()) return;
+  LogWarning(event, {{"topic", partition.topic_name()},
+                     {"partition", partition.id().partition},
+                     {"reason", status}});
+}
+
+}  // namespace
+
+Janitor::Janitor(PartitionMap& map) : Janitor(map, Options()) {}
+
+Janitor::Janitor(PartitionMap& map, Options options) : map_(map), options_(std::move(options)) {
+  if (!options_.clock) options_.clock = &WallNow;
+}
+
+Janitor::~Janitor() { Stop(); }
+
+void Janitor::Start() {
+  expiry_due_ = Clock::now() + options_.expiry_interval;
+  thread_ = std::thread(&Janitor::Loop, this);
+}
+
+void Janitor::Stop() {
+  std::deque<absl::AnyInvocable<void()>> dropped;
+  {
+    const std::lock_guard lock(mutex_);
+    stopping_ = true;
+    dropped.swap(jobs_);
+  }
+  wake_.notify_one();
+  if (thread_.joinable()) thread_.join();
+}
+
+bool Janitor::stopping() const {
+  const std::lock_guard lock(mutex_);
+  return stopping_;
+}
+
+void Janitor::Note(std::shared_ptr<Partition> partition, bool soon) {
+  const auto when = Clock::now() + (soon ? std::chrono::milliseconds(0) : options_.visit_delay);
+  bool wake;
+  {
+    const std::lock_guard lock(mutex_);
+    const auto entry = visits_.emplace(when, std::move(partition));
+    wake = entry == visits_.begin();
+  }
+  if (wake) wake_.notify_one();
+}
+
+void Janitor::Run(absl::AnyInvocable<void()> job) {
+  {
+    const std::lock_guard lock(mutex_);
+    if (stopping_) return;
+    jobs_.push_back(std::move(job));
+  }
+  wake_.notify_one();
+}
+
+void Janitor::Loop() {
+  std::unique_lock lock(mutex_);
+  while (!stopping_) {
+    const auto now = Clock::now();
+    std::shared_ptr<Partition> visit;
+    absl::AnyInvocable<void()> job;
+    if (!visits_.empty() && visits_.begin()->first <= now) {
+      visit = visits_.begin()->second.lock();
+      visits_.erase(visits_.begin());
+    } else if (!rolls_.empty() && rolls_.begin()->first <= now) {
+      visit = rolls_.begin()->second.lock();
+      rolls_.erase(rolls_.begin());
+      if (visit != nullptr) roll_due_.erase(visit.get());
+    } else if (!jobs_.empty()) {
+      job = std::move(jobs_.front());
+      jobs_.pop_front();
+    } else if (expiry_due_ > now) {
+      auto until = expiry_due_;
+      if (!visits_.empty()) until = std::min(until, visits_.begin()->first);
+      if (!rolls_.empty()) until = std::min(until, rolls_.begin()->first);
+      wake_.wait_until(lock, until);
+      continue;
+    }
+    lock.unlock();
+    if (visit != nullptr) Visit(visit);
+    if (job) job();
+    if (expiry_due_ <= now) ExpireProducers();
+    lock.lock();
+  }
+}
+
+void Janitor::Visit(const std::shared_ptr<Partition>& partition) {
+  const bool appended = partition->BeginVisit();
+  if (partition->deleted()) return;
+  Report(*partition, "rolling a segment failed", partition->RollIfOld(options_.clock()));
+  Seal(partition);
+  if (appended) {
+    ScheduleRoll(partition, std::min(std::chrono::milliseconds(partition->segment_ms()), kLongest) +
+                                kRollGrace);
+  }
+}
+
+void Janitor::Seal(const std::shared_ptr<Partition>& partition) {
+  bool sealed = false;
+  while (!stopping()) {
+    std::optional<storage::Log::SealTask> task = partition->TakeSealTask();
+    if (!task.has_value()) break;
+    const absl::Status outcome = task->Run();
+    const absl::Status status = partition->FinishSeal(*std::move(task), outcome);
+    Report(*partition, "sealing a segment failed", status);
+    if (!outcome.ok() || !status.ok()) break;
+    sealed = true;
+  }
+  // The next start then reads at most what was written since.
+  if (sealed) {
+    Report(*partition, "writing the producer snapshot failed", partition->WriteProducerSnapshot());
+  }
+}
+
+void Janitor::ScheduleRoll(const std::shared_ptr<Partition>& partition,
+                           std::chrono::milliseconds in) {
+  const auto due = Clock::now() + in;
+  const auto known = roll_due_.find(partition.get());
+  if (known != roll_due_.end()) {
+    // Its segment may be younger than that visit expects; then that visit schedules none, so this
+    // later one must stand.
+    const auto [begin, end] = rolls_.equal_range(known->second);
+    for (auto each = begin; each != end; ++each) {
+      if (each->second.lock() != partition) continue;
+      rolls_.erase(each);
+      break;
+    }
+  }
+  rolls_.emplace(due, partition);
+  roll_due_[partition.get()] = due;
+}
+
+void Janitor::ExpireProducers() {
+  expiry_due_ = Clock::now() + options_.expiry_interval;
+  const Timestamp before =
+      options_.clock() -
+      std::chrono::duration_cast<std::chrono::milliseconds>(kProducerIdleExpiry).count();
+  const std::shared_ptr<const ServedTopics> topics = map_.Load();
+  for (const auto& [name, topic] : topics->by_name()) {
+    for (const std::shared_ptr<Partition>& partition : topic->partitions) {
+      partition->ExpireProducers(before);
+    }
+  }
+}
+
+}  // namespace cairn::broker
