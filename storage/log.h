@@ -7,11 +7,13 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+
 #include "protocol/record_batch.h"
 #include "protocol/types.h"
 #include "storage/data_dir.h"
 #include "storage/frontier.h"
 #include "storage/log_options.h"
+#include "storage/manifest.h"
 #include "storage/producer_table.h"
 #include "storage/read_view.h"
 #include "storage/recovery.h"
@@ -41,9 +43,9 @@ struct LogRead {
 // without it. It keeps the descriptors that wrote the bytes open.
 class SyncPlan {
  public:
-  bool empty() const { return files_.empty() && directories_.empty(); }
+  bool empty() const { return files_.empty() && directories_.empty() && !manifest_.has_value(); }
   const DurableEnd& durable_end() const { return end_; }  // holds once Sync, or a syncfs, succeeded
-  std::int64_t bytes() const { return bytes_; }            // not synced so far, about
+  std::int64_t bytes() const { return bytes_; }           // not synced so far, about
 
   // fdatasync of each file, then fsync of each directory in which a file was created. Stops at the
   // first error, which is final.
@@ -51,8 +53,14 @@ class SyncPlan {
 
  private:
   friend class Log;
-  std::vector<std::shared_ptr<Segment>> files_;
+  struct Part {
+    std::shared_ptr<Segment> segment;
+    std::int64_t length = 0;  // what was appended so far
+  };
+  std::vector<Part> files_;
+  std::optional<Manifest::Pending> manifest_;
   std::vector<std::filesystem::path> directories_;
+  std::uint64_t directory_changes_ = 0;
   DurableEnd end_;
   std::int64_t bytes_ = 0;
 };
@@ -65,11 +73,11 @@ class SyncPlan {
 // which take as long as the disk takes and need no lock. Bytes in a ReadView: see there.
 class Log {
  public:
-  // Opens what is on disk, or nothing yet. After an unclean stop (data_dir.frontier().was_clean() is
-  // false) the tail is scanned, cut and noted in `report` as DESIGN of recovery in FORMAT.md says, and
-  // the leader epoch is raised if anything may have been written. Damage is not an error here: the
-  // log serves what stands before it, write_state() is the damage, and the report names it.
-  // `now` stands in for unknown append times and dates the new epoch.
+  // Opens what is on disk, or nothing yet. After an unclean stop (data_dir.frontier().was_clean()
+  // is false) the tail is scanned, cut and noted in `report` as DESIGN of recovery in FORMAT.md
+  // says, and the leader epoch is raised if anything may have been written. Damage is not an error
+  // here: the log serves what stands before it, write_state() is the damage, and the report names
+  // it. `now` stands in for unknown append times and dates the new epoch.
   //   kFailedPrecondition  the files are another topic's
   //   other                the directory cannot be read
   static absl::StatusOr<std::unique_ptr<Log>> Open(DataDir& data_dir, LogIdentity identity,
@@ -80,8 +88,8 @@ class Log {
   Offset log_start() const;
   Offset log_end() const;
   LeaderEpoch leader_epoch() const;
-  // The epoch of the record before `offset` (kNoEpoch: none), and where that epoch ended: for readers
-  // that may have seen what a power cut took back.
+  // The epoch of the record before `offset` (kNoEpoch: none), and where that epoch ended: for
+  // readers that may have seen what a power cut took back.
   LeaderEpoch EpochBefore(Offset offset) const;
   // The end of `epoch`: the first offset of a later one, or log_end().
   Offset EndOfEpoch(LeaderEpoch epoch) const;
@@ -93,8 +101,8 @@ class Log {
   void set_options(const LogOptions& options);
 
   // Stamps offset and epoch into `batch` (verified by the caller, one whole batch) and appends it,
-  // rolling first where the segment is full or older than segment_ms. On return the bytes are in the
-  // page cache and readers may see them; the producer table knows them. Gives the base offset.
+  // rolling first where the segment is full or older than segment_ms. On return the bytes are in
+  // the page cache and readers may see them; the producer table knows them. Gives the base offset.
   //   ErrorCode::kStorageFull    nothing was appended; trying again may help
   //   ErrorCode::kStorageFailed  final, write_state() says so from now on
   absl::StatusOr<Offset> Append(MutableBytes batch, Timestamp now);
@@ -105,8 +113,9 @@ class Log {
   // Final: write_state() is kStorageFailed from now on; the descriptors stay open.
   void MarkSyncFailed(const SyncPlan& plan, const absl::Status& why);
 
-  // Whole batches from the one that holds `from`, below `end` (a batch boundary: a log end or durable
-  // end of now or earlier), about bytes_max but never less than one batch. `cursor` is updated.
+  // Whole batches from the one that holds `from`, below `end` (a batch boundary: a log end or
+  // durable end of now or earlier), about bytes_max but never less than one batch. `cursor` is
+  // updated.
   //   ErrorCode::kOffsetOutOfRange  `from` is not in [log_start, end); names both
   //   ErrorCode::kPartitionOffline  `from` lies at or past damage
   absl::StatusOr<LogRead> Read(Offset from, Offset end, std::size_t bytes_max, ReadCursor& cursor);
@@ -115,18 +124,15 @@ class Log {
   std::vector<std::shared_ptr<Segment>> Segments() const;
 
   // The first record at or after `time`, below `end`.
-  struct TimeMatch {
-    Offset offset;
-    Timestamp timestamp;
-    LeaderEpoch leader_epoch;
-  };
+  using TimeMatch = Segment::TimeMatch;
   // Waits for the disk. nothing: no such record.
   static absl::StatusOr<std::optional<TimeMatch>> FindTime(
-      const std::vector<std::shared_ptr<Segment>>& segments, Timestamp time, Offset start, Offset end);
+      const std::vector<std::shared_ptr<Segment>>& segments, Timestamp time, Offset start,
+      Offset end);
 
-  // Moves log_start() up to `before` (durably, in the manifest) and gives back the segments that lie
-  // wholly below it, already out of the log; the caller removes their files with Segment::Remove on a
-  // thread that may wait. Rolls first if the active segment is among them.
+  // Moves log_start() up to `before` (durably, in the manifest) and gives back the segments that
+  // lie wholly below it, already out of the log; the caller removes their files with
+  // Segment::Remove on a thread that may wait. Rolls first if the active segment is among them.
   //   ErrorCode::kOffsetOutOfRange  `before` is beyond log_end
   absl::StatusOr<std::vector<std::shared_ptr<Segment>>> TrimTo(Offset before, Timestamp now);
 
@@ -139,7 +145,7 @@ class Log {
    private:
     friend class Log;
     std::shared_ptr<Segment> segment_;
-    std::uint64_t fingerprint_ = 0;
+    std::optional<SealedSegment> sealed_;
   };
   std::optional<SealTask> TakeSealTask();
   absl::Status FinishSeal(SealTask task, const absl::Status& outcome);
@@ -155,13 +161,53 @@ class Log {
   int CloseIdle();
   int open_files() const;
 
-  // A clean stop: everything is durable (the caller has seen to it), the active segment is cut to its
-  // true size, derived files are written. Nothing may be appended afterwards. Gives the entry for the
-  // frontier; nothing if there is nothing on disk.
+  // A clean stop: everything is durable (the caller has seen to it), the active segment is cut to
+  // its true size, derived files are written. Nothing may be appended afterwards. Gives the entry
+  // for the frontier; nothing if there is nothing on disk.
   absl::StatusOr<std::optional<DurableEnd>> CloseClean();
 
  private:
-  // (the storage author completes this)
+  friend class LogRecovery;
+
+  Log(DataDir& data_dir, LogIdentity identity, const LogOptions& options);
+  TopicPartition id() const { return {identity_.topic, identity_.partition}; }
+
+  absl::Status Judge(const absl::Status& status);
+  void NoticeDamage();
+  absl::Status MakeRoom(std::size_t size, std::int64_t offsets, Timestamp now);
+  absl::Status BeginSegment(std::size_t size, Timestamp now);
+  absl::Status ContinueLast();
+  bool MayContinue(const Segment& last, Timestamp now) const;
+  absl::Status Note(const ManifestEntry& entry);
+  const std::shared_ptr<Segment>& SegmentOf(Offset offset) const;
+  DurableEnd End() const;
+  bool HasUnsynced() const;
+
+  DataDir& data_dir_;
+  const LogIdentity identity_;
+  LogOptions options_;
+  std::shared_ptr<LogPlace> place_;
+  std::unique_ptr<Manifest> manifest_;  // null: nothing is on disk
+  std::vector<std::shared_ptr<Segment>> segments_;
+  Offset log_start_;
+  Offset log_end_;
+  // Raised by recovery; noted in the manifest before the first append under it, or at a clean stop.
+  std::optional<EpochStart> pending_epoch_;
+  // Whether the last segment, found at start, may grow on.
+  bool may_continue_ = true;
+  ProducerTable producers_;
+  // Taken while something was not durable; written once `end` is.
+  struct Snapshot {
+    Bytes bytes;
+    Offset end;
+  };
+  std::unique_ptr<Snapshot> snapshot_;
+  absl::Status write_state_;
+  absl::Status damage_;
+  Offset offline_from_ = kNoOffset;
+  DurableEnd synced_;  // as of the last MarkSynced
+  std::uint64_t directory_changes_ = 0;
+  std::uint64_t directory_changes_synced_ = 0;
 };
 
 }  // namespace cairn::storage

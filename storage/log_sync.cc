@@ -1,0 +1,203 @@
+// Making a log durable: group commits, sealing, trimming, closing.
+
+#include <algorithm>
+
+#include "absl/strings/str_format.h"
+
+#include "protocol/check.h"
+#include "protocol/error_code.h"
+#include "protocol/status.h"
+#include "storage/log.h"
+
+namespace cairn::storage {
+
+inline constexpr const char* kSnapshotFileName = "producers.snapshot";
+
+absl::Status SyncPlan::Sync() const {
+  for (const Part& part : files_) RETURN_IF_ERROR(part.segment->Sync());
+  if (manifest_.has_value()) RETURN_IF_ERROR(manifest_->file->Sync());
+  for (const std::filesystem::path& directory : directories_) {
+    RETURN_IF_ERROR(SyncDirectory(directory));
+  }
+  return absl::OkStatus();
+}
+
+DurableEnd Log::End() const {
+  if (segments_.empty()) {
+    return {.partition = id(), .end = log_end_, .segment_base = log_end_, .position = 0};
+  }
+  const Segment& last = *segments_.back();
+  return {
+      .partition = id(), .end = log_end_, .segment_base = last.base(), .position = last.length()};
+}
+
+SyncPlan Log::TakeUnsynced() {
+  SyncPlan plan;
+  plan.end_ = End();
+  // What is not synced stands at the end; only an empty segment can hide it.
+  for (auto it = segments_.rbegin(); it != segments_.rend(); ++it) {
+    const std::int64_t unsynced = (*it)->unsynced();
+    if (unsynced == 0 && (*it)->length() > 0) break;
+    if (unsynced == 0) continue;
+    plan.files_.push_back({*it, (*it)->length()});
+    plan.bytes_ += unsynced;
+  }
+  if (manifest_ != nullptr) plan.manifest_ = manifest_->TakeUnsynced();
+  if (directory_changes_ != directory_changes_synced_ && manifest_ != nullptr) {
+    plan.directories_ = {place_->directory, data_dir_.path()};
+  }
+  plan.directory_changes_ = directory_changes_;
+  return plan;
+}
+
+void Log::MarkSynced(const SyncPlan& plan) {
+  for (const SyncPlan::Part& part : plan.files_) part.segment->MarkSynced(part.length);
+  if (plan.manifest_.has_value()) manifest_->MarkSynced(*plan.manifest_);
+  directory_changes_synced_ = std::max(directory_changes_synced_, plan.directory_changes_);
+  if (plan.end_.end >= synced_.end) synced_ = plan.end_;
+  if (snapshot_ != nullptr && snapshot_->end <= synced_.end) {
+    // Derived: without it the next start reads more, no more than that.
+    (void)ReplaceFileUnsynced(place_->directory / kSnapshotFileName, snapshot_->bytes);
+    snapshot_.reset();
+  }
+}
+
+void Log::MarkSyncFailed(const SyncPlan& plan, const absl::Status& why) {
+  if (!write_state_.ok()) return;
+  write_state_ =
+      MakeError(ErrorCode::kStorageFailed,
+                absl::StrFormat(
+                    "%s: making offsets up to %d durable failed, nothing is appended any more "
+                    "until a restart: %s",
+                    place_->directory.string(), plan.end_.end.value(), std::string(why.message())));
+}
+
+bool Log::HasUnsynced() const {
+  return std::any_of(segments_.begin(), segments_.end(),
+                     [](const auto& segment) { return segment->unsynced() > 0; });
+}
+
+absl::Status Log::SealTask::Run() {
+  absl::StatusOr<SealedSegment> sealed = segment_->Seal();
+  RETURN_IF_ERROR(sealed.status());
+  sealed_ = *sealed;
+  return absl::OkStatus();
+}
+
+std::optional<Log::SealTask> Log::TakeSealTask() {
+  if (!write_state_.ok()) return std::nullopt;
+  for (const auto& segment : segments_) {
+    if (segment->is_sealed() || segment->is_growing() || segment->is_sealing()) continue;
+    const bool is_last = segment == segments_.back();
+    // The last one of the run before may still grow; a small one costs little unsealed.
+    if (is_last && may_continue_ && segment->length() < options_.continue_bytes_max) continue;
+    if (is_last) may_continue_ = false;
+    segment->BeginSeal();
+    SealTask task;
+    task.segment_ = segment;
+    return task;
+  }
+  return std::nullopt;
+}
+
+absl::Status Log::FinishSeal(SealTask task, const absl::Status& outcome) {
+  Segment& segment = *task.segment_;
+  if (std::find(segments_.begin(), segments_.end(), task.segment_) == segments_.end()) {
+    // Trimmed meanwhile: the index was perhaps written after its removal.
+    segment.EndSeal(std::nullopt);
+    return segment.Remove();
+  }
+  if (!outcome.ok()) {
+    segment.EndSeal(std::nullopt);
+    return Judge(outcome);
+  }
+  CAIRN_CHECK(task.sealed_.has_value());
+  const absl::Status noted =
+      manifest_->Append(SegmentSealed{.base = segment.base(), .sealed = *task.sealed_});
+  segment.EndSeal(noted.ok() ? task.sealed_ : std::nullopt);
+  return Judge(noted);
+}
+
+absl::Status Log::RollIfOld(Timestamp now) {
+  if (segments_.empty() || !segments_.back()->is_growing()) return absl::OkStatus();
+  Segment& last = *segments_.back();
+  if (last.length() == 0 || now - last.extent().first_append_time < options_.segment_ms) {
+    return absl::OkStatus();
+  }
+  last.Finish();
+  may_continue_ = false;
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::vector<std::shared_ptr<Segment>>> Log::TrimTo(Offset before,
+                                                                  Timestamp /*now*/) {
+  std::vector<std::shared_ptr<Segment>> dropped;
+  if (before <= log_start_) return dropped;
+  if (before > log_end_) {
+    return MakeError(ErrorCode::kOffsetOutOfRange,
+                     absl::StrFormat("cannot trim to offset %d, the log is from %d to %d",
+                                     before.value(), log_start_.value(), log_end_.value()));
+  }
+  std::vector<ManifestEntry> entries{LogStartMoved{.log_start = before}};
+  for (const auto& segment : segments_) {
+    if (segment->next_offset() > before || segment->length() == 0) break;
+    entries.push_back(SegmentDropped{.base = segment->base()});
+  }
+  RETURN_IF_ERROR(Judge(manifest_->Append(entries)));
+  RETURN_IF_ERROR(Judge(manifest_->Sync()));
+  log_start_ = before;
+  const auto count = static_cast<std::ptrdiff_t>(entries.size() - 1);
+  dropped.assign(segments_.begin(), segments_.begin() + count);
+  segments_.erase(segments_.begin(), segments_.begin() + count);
+  for (const auto& segment : dropped) segment->Finish();
+  if (segments_.empty()) may_continue_ = false;
+  return dropped;
+}
+
+absl::Status Log::WriteProducerSnapshot() {
+  if (manifest_ == nullptr || !write_state_.ok()) return absl::OkStatus();
+  Bytes bytes = producers_.Snapshot(log_end_, id());
+  if (HasUnsynced()) {
+    snapshot_ = std::make_unique<Snapshot>(Snapshot{.bytes = std::move(bytes), .end = log_end_});
+    return absl::OkStatus();
+  }
+  return ReplaceFileUnsynced(place_->directory / kSnapshotFileName, bytes);
+}
+
+int Log::CloseIdle() {
+  int freed = 0;
+  for (const auto& segment : segments_) freed += segment->CloseIdle();
+  return freed;
+}
+
+int Log::open_files() const {
+  int count = manifest_ != nullptr && manifest_->is_open() ? 1 : 0;
+  for (const auto& segment : segments_) count += segment->open_files();
+  return count;
+}
+
+absl::StatusOr<std::optional<DurableEnd>> Log::CloseClean() {
+  NoticeDamage();
+  if (offline_from_ != kNoOffset || manifest_ == nullptr) {
+    // A damaged log is left as it is.
+    return std::optional<DurableEnd>();
+  }
+  RETURN_IF_ERROR(write_state_);
+  if (HasUnsynced()) {
+    return absl::FailedPreconditionError(
+        absl::StrFormat("%s: offsets below %d are not durable yet, sync them before closing",
+                        place_->directory.string(), log_end_.value()));
+  }
+  if (pending_epoch_.has_value()) {
+    RETURN_IF_ERROR(Judge(manifest_->Append(LeaderEpochRaised{
+        .epoch = pending_epoch_->epoch, .first_offset = pending_epoch_->first_offset})));
+    pending_epoch_.reset();
+  }
+  RETURN_IF_ERROR(Judge(manifest_->Sync()));
+  for (const auto& segment : segments_) RETURN_IF_ERROR(Judge(segment->CloseClean()));
+  RETURN_IF_ERROR(WriteProducerSnapshot());
+  write_state_ = MakeError(ErrorCode::kStopping, place_->directory.string() + " is closed");
+  return std::optional<DurableEnd>(End());
+}
+
+}  // namespace cairn::storage

@@ -1,0 +1,290 @@
+#include <algorithm>
+
+#include "absl/strings/str_format.h"
+
+#include "protocol/check.h"
+#include "protocol/error_code.h"
+#include "protocol/limits.h"
+#include "protocol/record_batch.h"
+#include "protocol/status.h"
+#include "storage/batch_scan.h"
+#include "storage/segment.h"
+
+namespace cairn::storage {
+namespace {
+
+// How much one Prepare checks: enough that a sequential reader seldom waits, not so much that the
+// first bytes come late.
+constexpr std::int64_t kPrepareBytes = 1 << 20;
+
+struct Header {
+  Offset next_offset;
+  std::int64_t size = 0;
+};
+
+// Of bytes that were checked.
+Header HeaderAt(ByteView file, std::int64_t position) {
+  const ByteView bytes = file.subspan(static_cast<std::size_t>(position));
+  const Offset base(LoadBe<std::int64_t>(bytes, kBaseOffsetAt));
+  return {.next_offset = base + LoadBe<std::int32_t>(bytes, kLastOffsetDeltaAt) + 1,
+          .size = LoadBe<std::int32_t>(bytes, kBatchLengthAt) +
+                  static_cast<std::int64_t>(kBatchLengthOverhead)};
+}
+
+absl::StatusOr<std::optional<Segment::TimeMatch>> FindInBatch(RecordReader& reader,
+                                                              const RecordBatchView& batch,
+                                                              Timestamp time, Offset start,
+                                                              Offset end) {
+  RETURN_IF_ERROR(reader.Open(batch, kDecompressedBytesMax));
+  RecordView record;
+  while (reader.Next(record)) {
+    const Timestamp stamp = batch.log_append_time() ? batch.max_timestamp() : record.timestamp;
+    if (stamp < time || record.offset < start || record.offset >= end) continue;
+    return Segment::TimeMatch{
+        .offset = record.offset, .timestamp = stamp, .leader_epoch = batch.leader_epoch()};
+  }
+  RETURN_IF_ERROR(reader.status());
+  return std::nullopt;
+}
+
+}  // namespace
+
+absl::StatusOr<Segment::Found> Segment::Read(const Want& want) {
+  const std::lock_guard lock(mutex_);
+  if (damage_ != nullptr && want.from >= damage_->from) return damage_->status;
+  ASSIGN_OR_RETURN(const bool is_open, MapLocked());
+  if (!is_open) return Found{.view = {}, .next = want.from, .is_cold = true, .cold_position = -1};
+  Walk begin{.place = {.offset = want.from, .position = want.position}};
+  if (want.position < 0) begin = WalkLocked(want.from);
+  const VerifiedRanges::Range* checked = verified_.Find(begin.place.position);
+  if (checked == nullptr) begin.is_cold = true;
+  const Walk end = begin.is_cold ? begin : EndLocked(want);
+  if (end.is_cold) {
+    return Found{
+        .view = {}, .next = want.from, .is_cold = true, .cold_position = end.place.position};
+  }
+  Index::Place stop = end.place;
+  if (stop.position > checked->end) stop = {checked->next_offset, checked->end};
+  CAIRN_CHECK(stop.position > begin.place.position);
+  stop = StopLocked(begin.place, stop, want.bytes_max);
+  const auto size = static_cast<std::size_t>(stop.position - begin.place.position);
+  return Found{.view = {.bytes = mapping_->bytes().subspan(
+                            static_cast<std::size_t>(begin.place.position), size),
+                        .mapping = mapping_},
+               .next = stop.offset,
+               .next_position = stop.position};
+}
+
+// A descriptor that is open, or that of a growing segment (whose index is always there), needs no
+// helper thread: mapping it does not touch the disk.
+absl::StatusOr<bool> Segment::MapLocked() {
+  if (index_ == nullptr) return false;
+  if (mapping_ != nullptr) return true;
+  if (file_ == nullptr) {
+    if (!growing_) return false;
+    ASSIGN_OR_RETURN(File opened, File::OpenForWriting(LogPath()));
+    file_ = std::make_shared<File>(std::move(opened));
+  }
+  ASSIGN_OR_RETURN(mapping_, MappedFile::Map(*file_, std::max(capacity_, extent_.length)));
+  return true;
+}
+
+// The batch that holds `to`; cold where that leads over bytes that were not checked.
+Segment::Walk Segment::WalkLocked(Offset to) const {
+  Walk walk{.place = index_->FindOffset(to)};
+  while (true) {
+    const VerifiedRanges::Range* checked = verified_.Find(walk.place.position);
+    if (checked == nullptr) {
+      walk.is_cold = true;
+      return walk;
+    }
+    while (walk.place.position < checked->end) {
+      const Header header = HeaderAt(mapping_->bytes(), walk.place.position);
+      if (header.next_offset > to) return walk;
+      walk.place = {header.next_offset, walk.place.position + header.size};
+    }
+    // Only the end of everything has nothing behind it.
+    if (walk.place.offset >= extent_.next_offset) return walk;
+  }
+}
+
+Segment::Walk Segment::EndLocked(const Want& want) const {
+  if (want.end >= extent_.next_offset) {
+    return {.place = {.offset = extent_.next_offset, .position = extent_.length}};
+  }
+  if (want.end_position >= 0) {
+    return {.place = {.offset = want.end, .position = want.end_position}};
+  }
+  return WalkLocked(want.end);
+}
+
+Index::Place Segment::StopLocked(Index::Place begin, Index::Place end,
+                                 std::size_t bytes_max) const {
+  const auto limit = static_cast<std::int64_t>(bytes_max);
+  if (end.position - begin.position <= limit) return end;
+  const Index::Place known = index_->FindPosition(begin.position + limit);
+  if (known.position > begin.position && known.position <= end.position) return known;
+  // Batches smaller than the index is fine, or one that is larger than the limit.
+  Index::Place stop = begin;
+  while (stop.position < end.position) {
+    const Header header = HeaderAt(mapping_->bytes(), stop.position);
+    const std::int64_t next = stop.position + header.size;
+    if (stop.position > begin.position && next - begin.position > limit) break;
+    stop = {header.next_offset, next};
+  }
+  return stop;
+}
+
+absl::Status Segment::Prepare(std::int64_t position) {
+  ASSIGN_OR_RETURN(const std::shared_ptr<File> file, Open());
+  return position < 0 ? absl::OkStatus() : Check(*file, position);
+}
+
+// Descriptor, index and mapping are there afterwards.
+absl::StatusOr<std::shared_ptr<File>> Segment::Open() {
+  absl::StatusOr<std::shared_ptr<File>> file = Descriptor();
+  if (absl::IsNotFound(file.status())) return NoteDamage(base_, file.status());
+  RETURN_IF_ERROR(file.status());
+  bool has_index = false;
+  SealedSegment extent;
+  {
+    const std::lock_guard lock(mutex_);
+    has_index = index_ != nullptr;
+    extent = extent_;
+  }
+  absl::Status damage;
+  std::unique_ptr<Index> index;
+  if (!has_index) {
+    ASSIGN_OR_RETURN(const std::int64_t size, (*file)->Size());
+    absl::StatusOr<Index> loaded = Index::Load(IndexPath(), base_, extent.length, index_interval_);
+    if (!loaded.ok() || size < extent.length || loaded->next_offset() != extent.next_offset) {
+      loaded = BuildIndex(**file, extent.length, damage);
+    }
+    RETURN_IF_ERROR(loaded.status());
+    index = std::make_unique<Index>(*std::move(loaded));
+  }
+  if (!damage.ok()) (void)NoteDamage(index->next_offset(), damage);
+  const std::lock_guard lock(mutex_);
+  if (index_ == nullptr && index != nullptr) index_ = std::move(index);
+  if (file_ == nullptr) file_ = *file;
+  RETURN_IF_ERROR(MapLocked().status());
+  return *file;
+}
+
+absl::StatusOr<Index> Segment::BuildIndex(const File& file, std::int64_t length,
+                                          absl::Status& damage) const {
+  Index index(base_, index_interval_);
+  BatchScan scan(file, {.end = length,
+                        .next_offset = base_,
+                        .epochs = &place_->epochs,
+                        .depth = BatchScan::Depth::kHeaders});
+  while (scan.Next()) {
+    const RecordBatchView& batch = scan.batch();
+    index.Note(batch.base_offset(), batch.next_offset(), static_cast<std::int64_t>(batch.size()),
+               batch.max_timestamp());
+  }
+  if (absl::IsDataLoss(scan.status())) {
+    damage = scan.status();
+  } else {
+    RETURN_IF_ERROR(scan.status());
+  }
+  return index;
+}
+
+absl::Status Segment::Check(const File& file, std::int64_t position) {
+  for (bool is_again = false;; is_again = true) {
+    Index::Place from;
+    SealedSegment extent;
+    {
+      const std::lock_guard lock(mutex_);
+      if (damage_ != nullptr && index_ != nullptr && position >= index_->log_length()) {
+        return damage_->status;
+      }
+      if (index_ == nullptr) return absl::OkStatus();  // closed meanwhile; Read will ask again
+      from = index_->FindPosition(position);
+      if (const VerifiedRanges::Range* checked = verified_.Find(from.position)) {
+        from = {checked->next_offset, checked->end};
+      }
+      extent = extent_;
+    }
+    BatchScan scan(file, {.position = from.position,
+                          .end = extent.length,
+                          .next_offset = from.offset,
+                          .epochs = &place_->epochs});
+    const std::int64_t target = std::max(position, from.position) + kPrepareBytes;
+    while (scan.position() < target && scan.Next()) {
+    }
+    {
+      const std::lock_guard lock(mutex_);
+      verified_.Add(
+          {.begin = from.position, .end = scan.position(), .next_offset = scan.next_offset()});
+    }
+    if (scan.status().ok()) return absl::OkStatus();
+    if (!absl::IsDataLoss(scan.status())) return scan.status();
+    // The index is derived: before the log is blamed, it is built again.
+    ASSIGN_OR_RETURN(const bool renewed, is_again ? absl::StatusOr<bool>(false) : RenewIndex(file));
+    if (!renewed) return NoteDamage(scan.next_offset(), scan.status());
+  }
+}
+
+// Builds the index again from the headers; false if it was right.
+absl::StatusOr<bool> Segment::RenewIndex(const File& file) {
+  absl::Status damage;
+  ASSIGN_OR_RETURN(Index built, BuildIndex(file, Extent().length, damage));
+  if (!damage.ok()) (void)NoteDamage(built.next_offset(), damage);
+  const std::lock_guard lock(mutex_);
+  if (growing_) return false;  // noted as it grew
+  if (index_ != nullptr && index_->entries() == built.entries()) return false;
+  index_ = std::make_unique<Index>(std::move(built));
+  return true;
+}
+
+absl::Status Segment::NoteDamage(Offset from, const absl::Status& what) {
+  const absl::Status status = MakeError(ErrorCode::kPartitionOffline, std::string(what.message()));
+  const std::lock_guard lock(mutex_);
+  if (damage_ == nullptr || from < damage_->from) {
+    damage_ = std::make_unique<Damage>(Damage{.from = from, .status = status});
+  }
+  place_->damaged.store(true);
+  return status;
+}
+
+std::optional<Segment::Damage> Segment::damage() const {
+  const std::lock_guard lock(mutex_);
+  return damage_ == nullptr ? std::nullopt : std::optional<Damage>(*damage_);
+}
+
+absl::StatusOr<std::optional<Segment::TimeMatch>> Segment::FindTime(Timestamp time, Offset start,
+                                                                    Offset end) {
+  if (Extent().max_timestamp < time) return std::nullopt;
+  ASSIGN_OR_RETURN(const std::shared_ptr<File> file, Open());
+  Index::Place from;
+  std::int64_t length = 0;
+  {
+    const std::lock_guard lock(mutex_);
+    if (index_ == nullptr) {
+      return absl::UnavailableError(LogPath().string() + " was closed meanwhile; try again");
+    }
+    if (index_->empty() || index_->max_timestamp() < time) return std::nullopt;
+    from = index_->FindTime(time);
+    if (const Index::Place at = index_->FindOffset(start); at.position > from.position) from = at;
+    length = index_->log_length();
+  }
+  BatchScan scan(*file, {.position = from.position,
+                         .end = length,
+                         .next_offset = from.offset,
+                         .epochs = &place_->epochs});
+  RecordReader reader;
+  while (scan.Next() && scan.batch().base_offset() < end) {
+    const RecordBatchView& batch = scan.batch();
+    if (batch.max_timestamp() < time || batch.next_offset() <= start) continue;
+    ASSIGN_OR_RETURN(const std::optional<TimeMatch> match,
+                     FindInBatch(reader, batch, time, start, end));
+    if (match.has_value()) return match;
+  }
+  if (absl::IsDataLoss(scan.status())) return NoteDamage(scan.next_offset(), scan.status());
+  RETURN_IF_ERROR(scan.status());
+  return std::nullopt;
+}
+
+}  // namespace cairn::storage
