@@ -23,10 +23,10 @@ namespace cairn {
 class RecordBatchBuilder {
  public:
   struct Record {
-    Timestamp timestamp;
-    std::optional<ByteView> key;
-    std::optional<ByteView> value;
-    std::span<const HeaderView> headers;
+    Timestamp timestamp{};
+    std::optional<ByteView> key{};
+    std::optional<ByteView> value{};
+    std::span<const HeaderView> headers{};
   };
   struct FinishOptions {
     Codec codec = Codec::kNone;
