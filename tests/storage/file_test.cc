@@ -1,0 +1,124 @@
+#include "storage/file.h"
+
+#include <cerrno>
+
+#include <catch2/catch.hpp>
+
+#include "protocol/error_code.h"
+#include "storage/mapped_file.h"
+#include "storage/segment_name.h"
+#include "tests/storage/damage.h"
+#include "tests/storage/temp_dir.h"
+
+namespace cairn::storage {
+namespace {
+
+File Create(const std::filesystem::path& path) {
+  auto file = File::Create(path);
+  REQUIRE(file.ok());
+  return *std::move(file);
+}
+
+}  // namespace
+
+TEST_CASE("File: errno becomes a status that names the path", "[storage][file]") {
+  CHECK(CodeOf(ErrnoError("write to", "/data/x", ENOSPC)) == ErrorCode::kStorageFull);
+  CHECK(CodeOf(ErrnoError("write to", "/data/x", EDQUOT)) == ErrorCode::kStorageFull);
+  CHECK(CodeOf(ErrnoError("write to", "/data/x", EIO)) == ErrorCode::kStorageFailed);
+  CHECK(CodeOf(ErrnoError("write to", "/data/x", EBADF)) == ErrorCode::kStorageFailed);
+  CHECK(absl::IsNotFound(ErrnoError("open", "/data/x", ENOENT)));
+  CHECK(absl::IsPermissionDenied(ErrnoError("open", "/data/x", EROFS)));
+  CHECK(absl::IsUnavailable(ErrnoError("open", "/data/x", EMFILE)));
+  CHECK(ErrnoError("write to", "/data/x", EIO).message() == "write to /data/x: Input/output error");
+}
+
+TEST_CASE("File: a full disk is an error code", "[storage][file]") {
+  const auto full = File::OpenForWriting("/dev/full");
+  REQUIRE(full.ok());
+  CHECK(CodeOf(full->WriteAll(0, AsBytes("x"))) == ErrorCode::kStorageFull);
+}
+
+TEST_CASE("File: what was written is read, and the end is known", "[storage][file]") {
+  TempDir temp;
+  const File file = Create(temp / "f");
+  REQUIRE(file.WriteAll(3, AsBytes("hello")).ok());
+  CHECK(*file.Size() == 8);
+  Bytes out(5);
+  REQUIRE(file.ReadAll(3, MutableBytes(out)).ok());
+  CHECK(AsText(out) == "hello");
+  CHECK(absl::IsOutOfRange(file.ReadAll(4, MutableBytes(out))));
+  CHECK(*file.Read(6, MutableBytes(out)) == 2);
+  CHECK(*file.Read(100, MutableBytes(out)) == 0);
+  CHECK(file.Sync().ok());
+  CHECK(file.DropCache().ok());
+  CHECK(absl::IsAlreadyExists(File::Create(temp / "f").status()));
+  CHECK(absl::IsNotFound(File::OpenForReading(temp / "g").status()));
+}
+
+TEST_CASE("File: reserving makes the file longer, or not", "[storage][file]") {
+  TempDir temp;
+  const File file = Create(temp / "f");
+  REQUIRE(file.ReserveBehindEnd(0, 1 << 16).ok());
+  CHECK(*file.Size() == 0);
+  REQUIRE(file.Reserve(0, 1 << 16).ok());
+  CHECK(*file.Size() == 1 << 16);
+  REQUIRE(file.Truncate(10).ok());
+  CHECK(*file.Size() == 10);
+}
+
+TEST_CASE("File: replacing is all or nothing and leaves nothing behind", "[storage][file]") {
+  TempDir temp;
+  REQUIRE(ReplaceFile(temp / "f", AsBytes("one")).ok());
+  REQUIRE(ReplaceFile(temp / "f", AsBytes("three")).ok());
+  CHECK(AsText(*ReadFile(temp / "f", 5)) == "three");
+  CHECK(absl::IsDataLoss(ReadFile(temp / "f", 4).status()));
+  CHECK_FALSE(std::filesystem::exists(temp / "f.new"));
+  CHECK(absl::IsNotFound(ReplaceFile(temp / "no/f", AsBytes("x"))));
+}
+
+TEST_CASE("File: moving does not replace, renaming does", "[storage][file]") {
+  TempDir temp;
+  WriteFile(temp / "a", AsBytes("a"));
+  WriteFile(temp / "b", AsBytes("b"));
+  CHECK(absl::IsAlreadyExists(MoveDurably(temp / "a", temp / "b")));
+  CHECK(AsText(ReadBack(temp / "b")) == "b");
+  REQUIRE(RenameDurably(temp / "a", temp / "b").ok());
+  CHECK(AsText(ReadBack(temp / "b")) == "a");
+  CHECK(RemoveFile(temp / "b").ok());
+  CHECK(RemoveFile(temp / "b").ok());
+}
+
+TEST_CASE("MappedFile: shows later writes and outlives the file's name", "[storage][file]") {
+  TempDir temp;
+  File file = Create(temp / "f");
+  REQUIRE(file.Reserve(0, 4096).ok());
+  const auto mapping = MappedFile::Map(file, 4096);
+  REQUIRE(mapping.ok());
+  REQUIRE(file.WriteAll(100, AsBytes("later")).ok());
+  file.Close();
+  REQUIRE(RemoveFile(temp / "f").ok());
+  CHECK(AsText((*mapping)->bytes().subspan(100, 5)) == "later");
+}
+
+TEST_CASE("MappedFile: nothing is mapped for no bytes", "[storage][file]") {
+  TempDir temp;
+  const auto mapping = MappedFile::Map(Create(temp / "f"), 0);
+  REQUIRE(mapping.ok());
+  CHECK((*mapping)->bytes().empty());
+}
+
+TEST_CASE("SegmentName: there and back", "[storage][file]") {
+  CHECK(LogFileName(Offset(4096)) == "00000000000000004096.log");
+  CHECK(IndexFileName(Offset(0)) == "00000000000000000000.index");
+  CHECK(LogFileName(Offset(INT64_MAX)) == "09223372036854775807.log");
+  CHECK(ParseLogFileName("09223372036854775807.log") == Offset(INT64_MAX));
+  CHECK(ParseIndexFileName("00000000000000000012.index") == Offset(12));
+  for (const char* name :
+       {"", ".log", "12.log", "00000000000000000012.index", "0000000000000000001x.log",
+        "09223372036854775808.log", "-0000000000000000001.log", "00000000000000000012.log.new"}) {
+    INFO(name);
+    CHECK_FALSE(ParseLogFileName(name).has_value());
+  }
+}
+
+}  // namespace cairn::storage

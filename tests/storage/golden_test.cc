@@ -1,0 +1,258 @@
+// The bytes of every file but .log, pinned. The files in tests/golden/data are hex; FORMAT.md shows
+// the same bytes with explanations, and is checked against them. Bytes that change need a new
+// version number and new files beside the old ones.
+#include <cctype>
+#include <fstream>
+#include <sstream>
+
+#include "absl/strings/str_format.h"
+#include <catch2/catch.hpp>
+
+#include "protocol/record_batch_builder.h"
+#include "storage/data_dir.h"
+#include "storage/format_file.h"
+#include "storage/frontier.h"
+#include "storage/index.h"
+#include "storage/manifest.h"
+#include "storage/partition_meta.h"
+#include "storage/producer_table.h"
+#include "tests/storage/damage.h"
+#include "tests/storage/temp_dir.h"
+
+namespace cairn::storage {
+namespace {
+
+const std::filesystem::path kGolden = CAIRN_GOLDEN_DATA;
+const char* const kNames[] = {"format-v1", "partition.meta-v1", "manifest-v1",          "log-v1",
+                              "index-v1",  "frontier-v1",       "producers.snapshot-v1"};
+
+const TopicId kCluster = *ParseTopicId("c0ffee00-1234-4abc-8def-001122334455");
+const LogIdentity kOrders{*ParseTopicId("0badcafe-5678-4abc-8def-66778899aabb"), "orders",
+                          PartitionIndex(1)};
+const TopicPartition kPartition{kOrders.topic, kOrders.partition};
+
+// Hex digits, in any grouping; what follows ";" in a line is for people.
+Bytes FromHex(std::istream& in) {
+  std::string digits;
+  for (std::string line; std::getline(in, line);) {
+    for (const char c : line.substr(0, line.find(';'))) {
+      if (!std::isspace(static_cast<unsigned char>(c))) digits.push_back(c);
+    }
+  }
+  Bytes bytes;
+  for (std::size_t i = 0; i + 1 < digits.size(); i += 2) {
+    bytes.push_back(static_cast<std::byte>(std::stoi(digits.substr(i, 2), nullptr, 16)));
+  }
+  return bytes;
+}
+
+std::string ToHex(const Bytes& bytes) {
+  std::string text;
+  for (std::size_t i = 0; i < bytes.size(); ++i) {
+    text += absl::StrFormat("%02x%s", static_cast<unsigned>(bytes[i]),
+                            i % 16 == 15 || i + 1 == bytes.size() ? "\n" : " ");
+  }
+  return text;
+}
+
+Bytes Golden(const std::string& name) {
+  std::ifstream file(kGolden / (name + ".hex"));
+  REQUIRE(file.is_open());
+  return FromHex(file);
+}
+
+std::vector<ManifestEntry> GoldenEntries() {
+  return {LeaderEpochRaised{LeaderEpoch(1), Offset(0)},
+          SegmentOpened{Offset(0), Timestamp(1'700'000'000'000)},
+          SegmentSealed{Offset(0),
+                        {.next_offset = Offset(4096),
+                         .length = 1'048'576,
+                         .first_append_time = Timestamp(1'700'000'000'000),
+                         .last_append_time = Timestamp(1'700'000'060'000),
+                         .max_timestamp = Timestamp(1'700'000'059'999),
+                         .fingerprint = 0x0123456789abcdef}},
+          SegmentOpened{Offset(4096), Timestamp(1'700'000'061'000)},
+          SegmentReopened{Offset(4096)},
+          LogStartMoved{Offset(4096)},
+          SegmentDropped{Offset(0)}};
+}
+
+Index GoldenIndex() {
+  Index index(Offset(4096), 4096);
+  index.Note(Offset(4096), Offset(4106), 3000, Timestamp(1'700'000'061'000));
+  index.Note(Offset(4106), Offset(4116), 3000, Timestamp(1'700'000'063'000));
+  index.Note(Offset(4116), Offset(4126), 3000, Timestamp(1'700'000'062'000));
+  return index;
+}
+
+ProducerTable GoldenProducers() {
+  ProducerTable table;
+  for (std::int32_t i = 0; i < 2; ++i) {
+    Bytes batch(kBatchHeaderBytes);
+    const MutableBytes out(batch);
+    StoreBe(out, kBaseOffsetAt, std::int64_t{4096 + i * 10});
+    StoreBe(out, kBatchLengthAt, std::int32_t{kBatchHeaderBytes - kBatchLengthOverhead});
+    StoreBe(out, kMagicAt, kBatchMagic);
+    StoreBe(out, kLastOffsetDeltaAt, std::int32_t{9});
+    StoreBe(out, kProducerIdAt, std::int64_t{1000});
+    StoreBe(out, kProducerEpochAt, std::int16_t{2});
+    StoreBe(out, kBaseSequenceAt, i * 10);
+    StoreBe(out, kRecordCountAt, std::int32_t{10});
+    table.Apply(*RecordBatchView::ParseHeader(batch), Timestamp(1'700'000'061'000 + i));
+  }
+  return table;
+}
+
+// One batch of two records, and 32 bytes of reserved blocks behind it.
+Bytes MadeLog() {
+  RecordBatchBuilder builder;
+  builder.Add({.timestamp = Timestamp(1'700'000'061'000),
+               .key = AsBytes("k"),
+               .value = AsBytes("one"),
+               .headers = {}});
+  builder.Add({.timestamp = Timestamp(1'700'000'061'007),
+               .key = std::nullopt,
+               .value = AsBytes(""),
+               .headers = {}});
+  auto batch = builder.Finish({.codec = Codec::kNone,
+                               .producer_id = ProducerId(1000),
+                               .producer_epoch = ProducerEpoch(2),
+                               .base_sequence = 0});
+  REQUIRE(batch.ok());
+  StampBatch(MutableBytes(*batch), Offset(4096), LeaderEpoch(1));
+  Bytes file = *std::move(batch);
+  file.resize(file.size() + 32);
+  return file;
+}
+
+Bytes MadeManifest() {
+  TempDir dir;
+  auto manifest = Manifest::Create(dir.path(), kOrders);
+  REQUIRE(manifest.ok());
+  REQUIRE((*manifest)->Append(GoldenEntries()).ok());
+  return ReadBack(dir / "manifest");
+}
+
+Bytes MadeFrontier() {
+  TempDir dir;
+  auto frontier = Frontier::Open(dir.path(), kCluster);
+  REQUIRE(frontier.ok());
+  const DurableEnd end{kPartition, Offset(4126), Offset(4096), 9000};
+  REQUIRE((*frontier)->Note({&end, 1}).ok());
+  REQUIRE((*frontier)->Forget(kPartition).ok());
+  REQUIRE((*frontier)->CloseClean().ok());
+  return ReadBack(dir / "frontier");
+}
+
+Bytes Made(const std::string& name) {
+  if (name == "format-v1") return EncodeFormat({kCluster, 16});
+  if (name == "partition.meta-v1") return EncodePartitionMeta(kOrders);
+  if (name == "log-v1") return MadeLog();
+  if (name == "manifest-v1") return MadeManifest();
+  if (name == "index-v1") return GoldenIndex().Encode();
+  if (name == "frontier-v1") return MadeFrontier();
+  return GoldenProducers().Snapshot(Offset(4126), kPartition);
+}
+
+}  // namespace
+
+TEST_CASE("Golden: this program writes the pinned bytes", "[storage][golden]") {
+  for (const char* name : kNames) {
+    INFO(name);
+    CHECK(ToHex(Made(name)) == ToHex(Golden(name)));
+  }
+}
+
+TEST_CASE("Golden: format and partition.meta are read", "[storage][golden]") {
+  const auto format = DecodeFormat("format", Golden("format-v1"));
+  REQUIRE(format.ok());
+  CHECK(format->cluster_id == kCluster);
+  CHECK(format->offsets_partitions == 16);
+  const auto meta = DecodePartitionMeta("partition.meta", Golden("partition.meta-v1"));
+  REQUIRE(meta.ok());
+  CHECK(meta->topic == kOrders.topic);
+  CHECK(meta->name == "orders");
+  CHECK(meta->partition == PartitionIndex(1));
+}
+
+TEST_CASE("Golden: a manifest is read", "[storage][golden]") {
+  TempDir dir;
+  WriteFile(dir / "manifest", Golden("manifest-v1"));
+  const auto contents = Manifest::Read(dir.path());
+  REQUIRE(contents.ok());
+  CHECK(contents->partition == kPartition);
+  CHECK(contents->torn_tail.empty());
+  CHECK(contents->state.log_start == Offset(4096));
+  CHECK(contents->state.epochs == std::vector<EpochStart>{{LeaderEpoch(1), Offset(0)}});
+  CHECK(contents->state.segments ==
+        std::vector<ManifestSegment>{{Offset(4096), Timestamp(1'700'000'061'000), std::nullopt}});
+}
+
+TEST_CASE("Golden: a segment's batches are read", "[storage][golden]") {
+  const Bytes file = Golden("log-v1");
+  const auto batch = RecordBatchView::Parse(file);
+  REQUIRE(batch.ok());
+  CHECK(batch->base_offset() == Offset(4096));
+  CHECK(batch->next_offset() == Offset(4098));
+  CHECK(batch->leader_epoch() == LeaderEpoch(1));
+  CHECK(batch->size() == file.size() - 32);
+}
+
+TEST_CASE("Golden: a frontier is read", "[storage][golden]") {
+  TempDir dir;
+  const Bytes whole = Golden("frontier-v1");
+  WriteFile(dir / "frontier", whole);
+  const auto clean = Frontier::OpenForReading(dir.path(), kCluster);
+  REQUIRE(clean.ok());
+  CHECK((*clean)->was_clean());
+  CHECK((*clean)->All().empty());
+  // Before the partition was forgotten: header, in use, synced, one end.
+  WriteFile(dir / "frontier", ByteView(whole).first(32 + 3 * 48));
+  const auto before = Frontier::OpenForReading(dir.path(), kCluster);
+  REQUIRE(before.ok());
+  CHECK_FALSE((*before)->was_clean());
+  const auto end = (*before)->Find(kPartition);
+  REQUIRE(end.has_value());
+  CHECK(end->end == Offset(4126));
+  CHECK(end->segment_base == Offset(4096));
+  CHECK(end->position == 9000);
+}
+
+TEST_CASE("Golden: an index and a producer snapshot are read", "[storage][golden]") {
+  const auto index = Index::Decode(Golden("index-v1"), Offset(4096), 9000);
+  REQUIRE(index.ok());
+  CHECK(index->next_offset() == Offset(4126));
+  CHECK(index->max_timestamp() == Timestamp(1'700'000'063'000));
+  CHECK(index->FindOffset(Offset(4120)) == Index::Place{Offset(4116), 6000});
+  const auto producers = ProducerTable::FromSnapshot(Golden("producers.snapshot-v1"), kPartition);
+  REQUIRE(producers.ok());
+  CHECK(producers->first == GoldenProducers());
+  CHECK(producers->second == Offset(4126));
+}
+
+TEST_CASE("Golden: the examples in FORMAT.md are these files", "[storage][golden]") {
+  std::ifstream page(kGolden / "../../../storage/FORMAT.md");
+  REQUIRE(page.is_open());
+  std::size_t examples = 0;
+  for (std::string line; std::getline(page, line);) {
+    if (line.rfind("```hex ", 0) != 0) continue;
+    const std::string name = line.substr(7);
+    std::stringstream block;
+    while (std::getline(page, line) && line != "```") block << line << "\n";
+    INFO(name);
+    CHECK(ToHex(FromHex(block)) == ToHex(Golden(name)));
+    ++examples;
+  }
+  CHECK(examples == std::size(kNames));
+}
+
+// Only for a new version: storage_files_test "[.write-golden]".
+TEST_CASE("Golden: write the files", "[.write-golden]") {
+  for (const char* name : kNames) {
+    std::ofstream file(kGolden / (std::string(name) + ".hex"));
+    file << ToHex(Made(name));
+    CHECK(file.good());
+  }
+}
+
+}  // namespace cairn::storage

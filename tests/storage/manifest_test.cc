@@ -1,0 +1,252 @@
+#include "storage/manifest.h"
+
+#include <algorithm>
+
+#include <catch2/catch.hpp>
+
+#include "protocol/checksum.h"
+#include "tests/storage/damage.h"
+#include "tests/storage/temp_dir.h"
+
+namespace cairn::storage {
+namespace {
+
+const LogIdentity kOrders{IdOf(1), "orders", PartitionIndex(3)};
+
+SealedSegment Sealed(std::int64_t next_offset) {
+  return {.next_offset = Offset(next_offset),
+          .length = 1000 + next_offset,
+          .first_append_time = Timestamp(100),
+          .last_append_time = Timestamp(200),
+          .max_timestamp = Timestamp(150),
+          .fingerprint = 0x1234567890abcdef};
+}
+
+// One entry of each kind, and some.
+std::vector<ManifestEntry> SomeEntries() {
+  return {LeaderEpochRaised{LeaderEpoch(0), Offset(0)},
+          SegmentOpened{Offset(0), Timestamp(100)},
+          SegmentSealed{Offset(0), Sealed(10)},
+          SegmentOpened{Offset(10), Timestamp(300)},
+          SegmentSealed{Offset(10), Sealed(20)},
+          LogStartMoved{Offset(10)},
+          SegmentDropped{Offset(0)},
+          SegmentReopened{Offset(10)},
+          SegmentSealed{Offset(10), Sealed(30)},
+          LeaderEpochRaised{LeaderEpoch(1), Offset(30)},
+          SegmentOpened{Offset(30), Timestamp(400)}};
+}
+
+std::unique_ptr<Manifest> Create(const TempDir& dir) {
+  auto manifest = Manifest::Create(dir.path(), kOrders);
+  REQUIRE(manifest.ok());
+  return *std::move(manifest);
+}
+
+absl::StatusOr<std::unique_ptr<Manifest>> Open(const TempDir& dir, bool was_clean) {
+  return Manifest::Open(dir.path(), kOrders, was_clean);
+}
+
+// The state after each number of entries.
+std::vector<ManifestState> StatesOf(const std::vector<ManifestEntry>& entries) {
+  TempDir dir;
+  auto manifest = Create(dir);
+  std::vector<ManifestState> states = {manifest->state()};
+  for (const ManifestEntry& entry : entries) {
+    REQUIRE(manifest->Append(entry).ok());
+    states.push_back(manifest->state());
+  }
+  return states;
+}
+
+Bytes FileWith(const std::vector<ManifestEntry>& entries) {
+  TempDir dir;
+  auto manifest = Create(dir);
+  REQUIRE(manifest->Append(entries).ok());
+  REQUIRE(manifest->Sync().ok());
+  return ReadBack(dir / "manifest");
+}
+
+bool IsPrefix(const ManifestState& state, const std::vector<ManifestState>& states) {
+  return std::find(states.begin(), states.end(), state) != states.end();
+}
+
+}  // namespace
+
+TEST_CASE("Manifest: what was appended is there when it is opened again", "[storage][manifest]") {
+  TempDir dir;
+  auto manifest = Create(dir);
+  REQUIRE(manifest->Append(SomeEntries()).ok());
+  REQUIRE(manifest->Sync().ok());
+
+  const auto again = Open(dir, true);
+  REQUIRE(again.ok());
+  CHECK((*again)->state() == manifest->state());
+  CHECK((*again)->state().segments ==
+        std::vector<ManifestSegment>{{Offset(10), Timestamp(300), Sealed(30)},
+                                     {Offset(30), Timestamp(400), std::nullopt}});
+  CHECK((*again)->state().log_start == Offset(10));
+  CHECK((*again)->state().epochs ==
+        std::vector<EpochStart>{{LeaderEpoch(0), Offset(0)}, {LeaderEpoch(1), Offset(30)}});
+}
+
+TEST_CASE("Manifest: the descriptor is held from an append until it is synced",
+          "[storage][manifest]") {
+  TempDir dir;
+  auto manifest = Create(dir);
+  REQUIRE(manifest->Append(SegmentOpened{Offset(0), Timestamp(1)}).ok());
+  const auto pending = manifest->TakeUnsynced();
+  REQUIRE(pending.has_value());
+
+  // What came after it is not covered by its sync.
+  REQUIRE(manifest->Append(LogStartMoved{Offset(0)}).ok());
+  REQUIRE(pending->file->Sync().ok());
+  manifest->MarkSynced(*pending);
+  CHECK(manifest->is_open());
+
+  const auto rest = manifest->TakeUnsynced();
+  REQUIRE(rest.has_value());
+  manifest->MarkSynced(*rest);
+  CHECK_FALSE(manifest->is_open());
+  CHECK_FALSE(manifest->TakeUnsynced().has_value());
+}
+
+TEST_CASE("Manifest: another partition's is refused", "[storage][manifest]") {
+  TempDir dir;
+  Create(dir);
+  const auto other = Manifest::Open(dir.path(), {IdOf(2), "orders", PartitionIndex(3)}, false);
+  CHECK(absl::IsFailedPrecondition(other.status()));
+  const auto third = Manifest::Open(dir.path(), {IdOf(1), "orders", PartitionIndex(4)}, false);
+  CHECK(absl::IsFailedPrecondition(third.status()));
+}
+
+TEST_CASE("Manifest: one that is there is not created again", "[storage][manifest]") {
+  TempDir dir;
+  CHECK(absl::IsNotFound(Open(dir, false).status()));
+  Create(dir);
+  CHECK(absl::IsAlreadyExists(Manifest::Create(dir.path(), kOrders).status()));
+  // A creation that a power cut undid is no obstacle.
+  WriteFile(dir / "manifest", Bytes(4096));
+  CHECK(absl::IsNotFound(Open(dir, false).status()));
+  CHECK(Manifest::Create(dir.path(), kOrders).ok());
+}
+
+TEST_CASE("Manifest: cut at any byte, whole entries survive", "[storage][manifest]") {
+  const auto states = StatesOf(SomeEntries());
+  const Bytes whole = FileWith(SomeEntries());
+  TempDir dir;
+  ForEveryCut(whole, [&](const Bytes& cut, std::size_t length) {
+    INFO("cut to " << length);
+    WriteFile(dir / "manifest", cut);
+    const auto opened = Open(dir, false);
+    if (length < 40) {
+      CHECK(absl::IsNotFound(opened.status()));
+      return;
+    }
+    REQUIRE(opened.ok());
+    CHECK(IsPrefix((*opened)->state(), states));
+    const bool torn = !(*opened)->torn_tail().empty();
+    // After a clean stop nothing may be torn.
+    CHECK(Open(dir, true).ok() == !torn);
+
+    REQUIRE((*opened)->CutTornTail().ok());
+    REQUIRE((*opened)->Append(LogStartMoved{Offset(1000)}).ok());
+    const auto again = Open(dir, false);
+    REQUIRE(again.ok());
+    CHECK((*again)->torn_tail().empty());
+    CHECK((*again)->state() == (*opened)->state());
+  });
+}
+
+TEST_CASE("Manifest: zeros at the end are a torn tail, and are saved before they are cut",
+          "[storage][manifest]") {
+  Bytes file = FileWith(SomeEntries());
+  file.resize(file.size() + 100);
+  TempDir dir;
+  WriteFile(dir / "manifest", file);
+  CHECK(absl::IsDataLoss(Open(dir, true).status()));
+  const auto opened = Open(dir, false);
+  REQUIRE(opened.ok());
+  CHECK((*opened)->torn_tail().size() == 100);
+  CHECK((*opened)->state() == StatesOf(SomeEntries()).back());
+}
+
+TEST_CASE("Manifest: any byte changed is an error or leaves an unharmed prefix",
+          "[storage][manifest]") {
+  const auto states = StatesOf(SomeEntries());
+  const Bytes whole = FileWith(SomeEntries());
+  const std::size_t last_entry = whole.size() - 25;
+  TempDir dir;
+  ForEveryFlip(whole, [&](const Bytes& damaged, std::size_t at) {
+    INFO("changed at " << at);
+    WriteFile(dir / "manifest", damaged);
+    CHECK_FALSE(Open(dir, true).ok());
+    const auto opened = Open(dir, false);
+    if (at < last_entry) {
+      CHECK(absl::IsDataLoss(opened.status()));
+    } else {
+      REQUIRE(opened.ok());
+      CHECK((*opened)->state() == states[states.size() - 2]);
+      CHECK((*opened)->torn_tail().size() == 25);
+    }
+  });
+}
+
+TEST_CASE("Manifest: damage names the file, the place, the expected and the found",
+          "[storage][manifest]") {
+  Bytes file = FileWith(SomeEntries());
+  file[40 + 12] ^= std::byte{1};
+  TempDir dir;
+  WriteFile(dir / "manifest", file);
+  const std::string message(Open(dir, false).status().message());
+  CHECK_THAT(message, Catch::Contains((dir / "manifest").string() + " at 40: checksum 0x"));
+  CHECK_THAT(message, Catch::Contains("hash to 0x"));
+}
+
+TEST_CASE("Manifest: an unknown kind is not taken for a torn tail", "[storage][manifest]") {
+  // Kind 7, reserved for compaction, with a right checksum.
+  const unsigned char covered[] = {9, 0, 0, 0, 7, 1, 2, 3, 4, 5, 6, 7, 8};
+  Bytes file = FileWith({});
+  AppendLe(file, std::uint32_t{9});
+  AppendLe(file, Crc32c(std::as_bytes(std::span(covered))));
+  AppendBytes(file, std::as_bytes(std::span(covered)).subspan(4));
+  TempDir dir;
+  WriteFile(dir / "manifest", file);
+  const auto opened = Open(dir, false);
+  CHECK(absl::IsDataLoss(opened.status()));
+  CHECK_THAT(std::string(opened.status().message()), Catch::Contains("newer format"));
+}
+
+TEST_CASE("Manifest: entries that do not fit each other are damage", "[storage][manifest]") {
+  const Bytes header = FileWith({});
+  const Bytes opened = FileWith({SegmentOpened{Offset(7), Timestamp(0)}});
+  const Bytes dropped =
+      FileWith({SegmentOpened{Offset(7), Timestamp(0)}, SegmentDropped{Offset(7)}});
+  // Header and the drop alone.
+  Bytes file = header;
+  AppendBytes(file, ByteView(dropped).subspan(opened.size()));
+  TempDir dir;
+  WriteFile(dir / "manifest", file);
+  CHECK(absl::IsDataLoss(Open(dir, false).status()));
+}
+
+TEST_CASE("Manifest: a long one is written anew and says the same", "[storage][manifest]") {
+  TempDir dir;
+  auto manifest = Create(dir);
+  for (std::int64_t base = 0; base < 1000; ++base) {
+    const std::vector<ManifestEntry> entries = {SegmentOpened{Offset(base), Timestamp(base)},
+                                                SegmentSealed{Offset(base), Sealed(base + 1)},
+                                                LogStartMoved{Offset(base)}};
+    REQUIRE(manifest->Append(entries).ok());
+    if (base >= 3) REQUIRE(manifest->Append(SegmentDropped{Offset(base - 3)}).ok());
+    REQUIRE(manifest->Sync().ok());
+    CHECK_FALSE(manifest->is_open());
+  }
+  CHECK(std::filesystem::file_size(dir / "manifest") < 20'000);
+  const auto again = Open(dir, true);
+  REQUIRE(again.ok());
+  CHECK((*again)->state() == manifest->state());
+  CHECK((*again)->state().segments.size() == 3);
+}
+
+}  // namespace cairn::storage
