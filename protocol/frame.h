@@ -12,12 +12,14 @@ namespace cairn {
 
 // What travels on a connection, both ways. Little-endian.
 //
-//   at            size          field         meaning
-//    0               4          size          bytes of control and attachment, without the padding
-//    4               4          control_size  bytes of control: a multiple of 8, and not 0
-//    8    control_size          control       one FlatBuffers Message, then zeros
-//    .               .          attachment    raw record batches, or nothing
-//    .            0..7          padding       zeros: the next frame begins at a multiple of 8
+// clang-format off
+//   at  size          field         meaning
+//    0  4             size          bytes of control and attachment, without the padding at the end
+//    4  4             control_size  bytes of control, a multiple of 8
+//    8  control_size  control       one FlatBuffers Message, zeros after it up to control_size
+//    .  .             attachment    raw record batches, or nothing
+//    .  0..7          padding       zeros, so that the next frame begins at a multiple of 8
+// clang-format on
 //
 // A frame that begins at an aligned address therefore has an aligned control table.
 inline constexpr std::size_t kFrameHeaderBytes = 8;

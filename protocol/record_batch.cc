@@ -198,6 +198,8 @@ absl::Status RecordReader::Open(const RecordBatchView& batch, std::size_t bytes_
   status_ = absl::OkStatus();
   base_offset_ = batch.base_offset();
   base_timestamp_ = batch.base_timestamp();
+  append_time_.reset();
+  if (batch.log_append_time()) append_time_ = batch.max_timestamp();
   count_ = left_ = 0;
   rest_ = {};
   const std::optional<Codec> codec = CodecOf(batch.codec_number());
@@ -272,6 +274,7 @@ bool RecordReader::Next(RecordView& record) {
   record.timestamp =
       Timestamp(static_cast<std::int64_t>(static_cast<std::uint64_t>(base_timestamp_.value()) +
                                           static_cast<std::uint64_t>(reader.Varint())));
+  if (append_time_.has_value()) record.timestamp = *append_time_;
   record.offset =
       Offset(static_cast<std::int64_t>(static_cast<std::uint64_t>(base_offset_.value()) +
                                        static_cast<std::uint64_t>(reader.Varint())));

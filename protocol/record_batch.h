@@ -117,8 +117,9 @@ void StampBatch(MutableBytes batch, Offset base_offset, LeaderEpoch epoch);
 // 1 <= record_count <= kBatchRecordsMax, not a control or transactional batch, CreateTime, producer
 // fields that fit together (id -1 with epoch -1 and sequence -1, or all >= 0), and, when the
 // records are not compressed or `full`, a walk over every record: deltas in order 0..count-1,
-// timestamps not above max_timestamp (and reached by one record), lengths that add up to the last
-// byte. `scratch` is used to unpack compressed records and keeps its capacity between calls.
+// timestamps not before 1970 and not above max_timestamp (which one record reaches), lengths that
+// add up to the last byte. `scratch` is used to unpack compressed records and keeps its capacity
+// between calls.
 //   kInvalidArgument  says which field, and what stands there (error code: see error_code.h)
 absl::Status ValidateProduced(const RecordBatchView& batch, bool full, Bytes& scratch);
 
@@ -168,6 +169,7 @@ class RecordReader {
   Bytes unpacked_;
   Offset base_offset_;
   Timestamp base_timestamp_;
+  std::optional<Timestamp> append_time_;  // of every record, where the broker stamped it
   std::int32_t left_ = 0;
   std::int32_t count_ = 0;
   absl::Status status_;
