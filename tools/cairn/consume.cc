@@ -1,0 +1,288 @@
+#include <algorithm>
+#include <cstdint>
+#include <limits>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <unistd.h>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_format.h"
+#include <CLI/CLI.hpp>
+
+#include "client/consumer.h"
+#include "protocol/status.h"
+#include "tools/cairn/commands.h"
+#include "tools/cairn/interrupt.h"
+#include "tools/cairn/offset_range.h"
+#include "tools/cairn/progress.h"
+#include "tools/cairn/record_format.h"
+#include "tools/cairn/record_json.h"
+#include "tools/cairn/usage.h"
+
+namespace cairn::tools {
+namespace {
+
+constexpr char kExamples[] =
+    "-o, for each partition:\n"
+    "  start | end | :end     everything kept | only what comes | everything up to now\n"
+    "  100 | -10              from offset 100 | the last ten, and goes on\n"
+    "  @TIME | @FROM:@TO      from the first record at or after TIME | those from FROM up to, "
+    "without, TO\n"
+    "  TIME: 2026-11-24T09:30:00Z, 2026-11-24, milliseconds since 1970, or a span back such as "
+    "-48h;\n"
+    "  without a zone UTC.\n"
+    "-f: %t topic %p partition %o offset %T timestamp %k key %v or %s value %K %S their lengths "
+    "(-1: null)\n"
+    "  %h headers %% percent, \\n \\t \\r \\0 \\\\ \\xHH\n"
+    "-J: one JSON object a line, without loss: bytes that are not UTF-8 are {\"base64\":\"…\"}.\n"
+    "\n"
+    "Examples:\n"
+    "  cairn consume orders                    everything, and goes on until Ctrl-C\n"
+    "  cairn consume orders -o -10 -e          the last ten of each partition\n"
+    "  cairn consume orders -p 0 -o 100 -n 5 -f '%o %k=%v\\n'\n"
+    "  cairn consume orders -o @2026-11-24:@2026-11-25 -J\n"
+    "  cairn consume orders -e -J | cairn produce copy -J";
+
+// While nothing comes: how long until Ctrl-C or a reader that left is noticed, at most.
+constexpr client::Duration kIdleWait{100};
+constexpr client::Duration kAssignTimeout{30'000};
+constexpr std::size_t kPollRecordsMax = 10'000;
+constexpr std::size_t kPrefetchBytesAll = 128u << 20;
+constexpr std::size_t kPrefetchBytesMin = 64u << 10;
+constexpr std::size_t kPrefetchBytesMax = 4u << 20;
+
+struct ConsumeOptions {
+  std::string topic;
+  std::vector<std::int32_t> partitions;
+  std::string range = "start";
+  std::int64_t count_max = std::numeric_limits<std::int64_t>::max();
+  bool stop_at_end = false;
+  std::string format = "%v\\n";
+  bool json = false;
+};
+
+using PartitionList = std::vector<client::OffsetsOfPartition>;
+
+absl::StatusOr<PartitionList> LookUp(const ConsumeOptions& options, std::optional<Timestamp> at,
+                                     Session& session) {
+  std::vector<PartitionIndex> wanted;
+  for (const std::int32_t partition : options.partitions) wanted.emplace_back(partition);
+  ASSIGN_OR_RETURN(client::Admin admin, session.Ask());
+  ASSIGN_OR_RETURN(PartitionList found, admin.Offsets(options.topic, at, wanted));
+  for (const auto& partition : found) {
+    if (partition.status.ok()) continue;
+    return absl::Status(partition.status.code(),
+                        absl::StrFormat("%s:%d: %s", options.topic, partition.partition.value(),
+                                        std::string(partition.status.message())));
+  }
+  return found;
+}
+
+absl::StatusOr<client::StartPosition> StartOf(const ConsumeOptions& options,
+                                              const OffsetRange& range,
+                                              const client::OffsetsOfPartition& partition) {
+  switch (range.start) {
+    case OffsetRange::Start::kEarliest:
+      return client::StartPosition::Earliest();
+    case OffsetRange::Start::kLatest:
+      return client::StartPosition::Latest();
+    case OffsetRange::Start::kTime:
+      return client::StartPosition::AtTime(range.time);
+    case OffsetRange::Start::kLast:
+      return client::StartPosition::At(Offset(
+          std::max(partition.log_start.value(), partition.committed_end.value() - range.count)));
+    case OffsetRange::Start::kOffset:
+      break;
+  }
+  if (range.offset < partition.log_start || range.offset > partition.committed_end) {
+    return absl::OutOfRangeError(absl::StrFormat(
+        "%s:%d has offsets %d up to, without, %d; -o %d lies outside (name partitions with -p)",
+        options.topic, partition.partition.value(), partition.log_start.value(),
+        partition.committed_end.value(), range.offset.value()));
+  }
+  return client::StartPosition::At(range.offset);
+}
+
+// [offset for FROM, offset for TO) of each partition; those where it is empty are left out.
+absl::StatusOr<std::vector<client::Assignment>> AssignTimes(const ConsumeOptions& options,
+                                                            const OffsetRange& range,
+                                                            Session& session) {
+  // TO is looked up last: what arrives in between may not move it before FROM.
+  ASSIGN_OR_RETURN(const PartitionList from, LookUp(options, range.time, session));
+  ASSIGN_OR_RETURN(const PartitionList to, LookUp(options, range.stop_time, session));
+  std::map<PartitionIndex, Offset> starts;
+  for (const auto& found : from)
+    starts[found.partition] = found.offset.value_or(found.committed_end);
+  std::vector<client::Assignment> assignments;
+  for (const auto& found : to) {
+    const auto start = starts.find(found.partition);
+    const Offset stop = found.offset.value_or(found.committed_end);
+    if (start == starts.end() || start->second >= stop) continue;
+    assignments.push_back({.topic = options.topic,
+                           .partition = found.partition,
+                           .start = client::StartPosition::At(start->second),
+                           .stop_at_present_end = false,
+                           .stop_before = stop});
+  }
+  return assignments;
+}
+
+absl::StatusOr<std::vector<client::Assignment>> Assign(const ConsumeOptions& options,
+                                                       const OffsetRange& range, Session& session) {
+  if (range.stop_time.has_value()) return AssignTimes(options, range, session);
+  ASSIGN_OR_RETURN(const PartitionList found, LookUp(options, std::nullopt, session));
+  std::vector<client::Assignment> assignments;
+  for (const auto& partition : found) {
+    ASSIGN_OR_RETURN(const client::StartPosition start, StartOf(options, range, partition));
+    assignments.push_back({.topic = options.topic,
+                           .partition = partition.partition,
+                           .start = start,
+                           .stop_at_present_end = options.stop_at_end || range.stop_at_present_end,
+                           .stop_before = std::nullopt});
+  }
+  return assignments;
+}
+
+// Writes what the consumer brings until it ends, the reader leaves or Ctrl-C.
+class Printer {
+ public:
+  Printer(const ConsumeOptions& options, RecordFormat format, Session& session)
+      : options_(options),
+        format_(std::move(format)),
+        json_(options.json || session.json),
+        output_(session.output),
+        progress_("consumed", isatty(STDOUT_FILENO) != 0) {}
+
+  absl::StatusOr<int> Run(client::Consumer& consumer, bool bounded) {
+    while (written_ < options_.count_max && !output_.broken()) {
+      if (Interrupt::requested()) return bounded ? Interrupted() : exit_code_;
+      ASSIGN_OR_RETURN(client::PolledRecords polled, Poll(consumer));
+      for (const auto& record : polled.records()) Write(record);
+      for (const auto& event : polled.events()) Tell(event);
+      output_.Commit();
+      progress_.Show(written_, bytes_);
+      if (polled.empty() && consumer.finished()) break;
+    }
+    return exit_code_;
+  }
+
+ private:
+  // Waits only after everything that came before is out.
+  absl::StatusOr<client::PolledRecords> Poll(client::Consumer& consumer) {
+    const auto records_max = static_cast<std::size_t>(
+        std::min<std::int64_t>(kPollRecordsMax, options_.count_max - written_));
+    ASSIGN_OR_RETURN(client::PolledRecords polled, consumer.Poll(client::Duration(0), records_max));
+    if (!polled.empty()) return polled;
+    RETURN_IF_ERROR(output_.Flush());
+    return consumer.Poll(kIdleWait, records_max);
+  }
+
+  void Write(const client::ConsumedRecord& record) {
+    if (json_) {
+      AppendRecordJson(record, output_.buffer());
+      output_.buffer() += '\n';
+    } else {
+      format_.Append(record, output_.buffer());
+    }
+    ++written_;
+    bytes_ += static_cast<std::int64_t>(record.key.value_or("").size() +
+                                        record.value.value_or("").size());
+    output_.Commit();
+  }
+
+  void Tell(const client::ConsumerEvent& event) {
+    const std::string place = absl::StrFormat("%s:%d", event.topic, event.partition.value());
+    switch (event.kind) {
+      case client::ConsumerEvent::Kind::kEnd:
+        return;
+      case client::ConsumerEvent::Kind::kTrimmed:
+        return SayAside(
+            absl::StrFormat("cairn: %s: offsets %d up to, without, %d were dropped before "
+                            "they were read",
+                            place, event.from.value(), event.to.value()));
+      case client::ConsumerEvent::Kind::kTruncated:
+        return SayAside(
+            absl::StrFormat("cairn: %s: truncated %d..%d: a power cut took these back, "
+                            "though they may have been seen",
+                            place, event.from.value(), event.to.value()));
+      case client::ConsumerEvent::Kind::kFailed:
+        exit_code_ = kExitFailed;
+        return SayAside(
+            absl::StrFormat("cairn: %s: %s", place, std::string(event.status.message())));
+    }
+  }
+
+  void SayAside(const std::string& line) {
+    progress_.Wipe();
+    Session::Say(line);
+  }
+
+  int Interrupted() {
+    SayAside("cairn: interrupted before the end");
+    return kExitFailed;
+  }
+
+  const ConsumeOptions& options_;
+  RecordFormat format_;
+  bool json_;
+  Output& output_;
+  Progress progress_;
+  std::int64_t written_ = 0;
+  std::int64_t bytes_ = 0;
+  int exit_code_ = kExitOk;
+};
+
+client::ConsumerOptions PrefetchFor(std::size_t partitions) {
+  client::ConsumerOptions options;
+  options.prefetch_bytes = std::clamp(kPrefetchBytesAll / std::max<std::size_t>(partitions, 1),
+                                      kPrefetchBytesMin, kPrefetchBytesMax);
+  return options;
+}
+
+absl::StatusOr<int> Consume(const ConsumeOptions& options, Session& session) {
+  ASSIGN_OR_RETURN(const OffsetRange range, ParseOffsetRange(options.range, session.now));
+  ASSIGN_OR_RETURN(RecordFormat format, RecordFormat::Parse(options.format));
+  ASSIGN_OR_RETURN(std::vector<client::Assignment> assignments, Assign(options, range, session));
+  if (assignments.empty()) return kExitOk;
+  ASSIGN_OR_RETURN(auto cluster, session.Cluster());
+  ASSIGN_OR_RETURN(auto consumer,
+                   client::Consumer::Open(std::move(cluster), PrefetchFor(assignments.size())));
+  RETURN_IF_ERROR(consumer->Assign(std::move(assignments), kAssignTimeout));
+  const bool bounded = options.stop_at_end || range.stop_at_present_end ||
+                       range.stop_time.has_value() ||
+                       options.count_max != std::numeric_limits<std::int64_t>::max();
+  return Printer(options, std::move(format), session).Run(*consumer, bounded);
+}
+
+}  // namespace
+
+void AddConsume(CLI::App& app, Run& chosen) {
+  auto options = std::make_shared<ConsumeOptions>();
+  CLI::App* command = app.add_subcommand("consume", "Read records, from any offset or time");
+  command->footer(kExamples);
+  command->add_option("topic", options->topic, "The topic")->required()->type_name("TOPIC");
+  command->add_option("-p,--partitions", options->partitions, "Only these partitions")
+      ->type_name("P,…")
+      ->delimiter(',')
+      ->expected(1)
+      ->take_all()
+      ->check(CLI::NonNegativeNumber.description(""));
+  command->add_option("-o,--offset", options->range, "Where to begin and end; default start")
+      ->type_name("OFFSET");
+  command->add_option("-n,--count", options->count_max, "End after so many records in all")
+      ->type_name("COUNT")
+      ->check(CLI::NonNegativeNumber.description(""));
+  command->add_flag("-e,--exit", options->stop_at_end, "End at the present end");
+  auto* format =
+      command->add_option("-f,--record-format", options->format, "How a record is written")
+          ->type_name("FORMAT");
+  command->add_flag("-J,--json", options->json, "One JSON object a line")->excludes(format);
+  command->callback([options, &chosen] {
+    chosen = [options](Session& session) { return Consume(*options, session); };
+  });
+}
+
+}  // namespace cairn::tools

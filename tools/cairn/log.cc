@@ -1,0 +1,1 @@
+#include "tools/cairn/commands.h"

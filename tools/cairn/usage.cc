@@ -1,0 +1,22 @@
+#include "tools/cairn/usage.h"
+
+#include "absl/strings/cord.h"
+
+namespace cairn::tools {
+namespace {
+
+constexpr char kUsagePayload[] = "cairn/usage";
+
+}  // namespace
+
+absl::Status UsageError(std::string message) {
+  absl::Status status = absl::InvalidArgumentError(message);
+  status.SetPayload(kUsagePayload, absl::Cord());
+  return status;
+}
+
+bool IsUsageError(const absl::Status& status) {
+  return status.GetPayload(kUsagePayload).has_value();
+}
+
+}  // namespace cairn::tools
