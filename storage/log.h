@@ -21,6 +21,9 @@
 
 namespace cairn::storage {
 
+// Derived: the producer table as of some durable log end.
+inline constexpr const char* kProducerSnapshotName = "producers.snapshot";
+
 // Remembers where a sequential reader is, so that its next read needs no look-up. Any cursor is
 // right for any offset; a stale one only costs the look-up.
 struct ReadCursor {

@@ -11,8 +11,6 @@
 
 namespace cairn::storage {
 
-inline constexpr const char* kSnapshotFileName = "producers.snapshot";
-
 absl::Status SyncPlan::Sync() const {
   for (const Part& part : files_) RETURN_IF_ERROR(part.segment->Sync());
   if (manifest_.has_value()) RETURN_IF_ERROR(manifest_->file->Sync());
@@ -57,7 +55,7 @@ void Log::MarkSynced(const SyncPlan& plan) {
   if (plan.end_.end >= synced_.end) synced_ = plan.end_;
   if (snapshot_ != nullptr && snapshot_->end <= synced_.end) {
     // Derived: without it the next start reads more, no more than that.
-    (void)ReplaceFileUnsynced(place_->directory / kSnapshotFileName, snapshot_->bytes);
+    (void)ReplaceFileUnsynced(place_->directory / kProducerSnapshotName, snapshot_->bytes);
     snapshot_.reset();
   }
 }
@@ -161,7 +159,7 @@ absl::Status Log::WriteProducerSnapshot() {
     snapshot_ = std::make_unique<Snapshot>(Snapshot{.bytes = std::move(bytes), .end = log_end_});
     return absl::OkStatus();
   }
-  return ReplaceFileUnsynced(place_->directory / kSnapshotFileName, bytes);
+  return ReplaceFileUnsynced(place_->directory / kProducerSnapshotName, bytes);
 }
 
 int Log::CloseIdle() {

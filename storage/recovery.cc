@@ -1,0 +1,458 @@
+#include "storage/recovery.h"
+
+#include <algorithm>
+
+#include "absl/strings/str_format.h"
+
+#include "protocol/error_code.h"
+#include "protocol/limits.h"
+#include "protocol/status.h"
+#include "storage/log_recovery.h"
+#include "storage/segment_name.h"
+
+namespace cairn::storage {
+namespace {
+
+namespace fs = std::filesystem;
+
+// What is cut is saved in pieces, so that a long tail does not need as much memory.
+constexpr std::int64_t kQuarantinePiece = 64 << 20;
+// A snapshot beyond this is none of ours: some 200 bytes a producer.
+constexpr std::int64_t kProducerSnapshotBytesMax = 256 << 20;
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<Log>> Log::Open(DataDir& data_dir, LogIdentity identity,
+                                               LogOptions options, Timestamp now,
+                                               RecoveryReport& report) {
+  std::unique_ptr<Log> log(new Log(data_dir, std::move(identity), options));
+  LogRecovery recovery(*log, now, report);
+  RETURN_IF_ERROR(recovery.Run());
+  return log;
+}
+
+LogRecovery::LogRecovery(Log& log, Timestamp now, RecoveryReport& report)
+    : log_(log),
+      now_(now),
+      report_(report),
+      knows_frontier_(log.data_dir_.frontier_damage().ok()),
+      was_clean_(knows_frontier_ && log.data_dir_.frontier().was_clean()),
+      durable_(log.data_dir_.frontier().Find(log.id())) {}
+
+absl::Status LogRecovery::Run() {
+  RETURN_IF_ERROR(ListFiles());
+  ASSIGN_OR_RETURN(const bool has_manifest, OpenManifest());
+  if (!has_manifest) return absl::OkStatus();
+  // A copy: cutting changes the manifest.
+  const ManifestState state = log_.manifest_->state();
+  log_.place_->epochs = EpochHistory(state.epochs);
+  log_.log_start_ = state.log_start;
+  RETURN_IF_ERROR(ClearStrays());
+  expected_ = state.segments.empty() ? state.log_start : state.segments.front().base;
+  Outcome outcome = Outcome::kGoOn;
+  if (expected_ > state.log_start) {
+    outcome =
+        Offline(state.log_start, absl::DataLossError(absl::StrFormat(
+                                     "%s: the log begins at offset %d, but its first segment at %d",
+                                     (log_.place_->directory / kManifestFileName).string(),
+                                     state.log_start.value(), expected_.value())));
+  }
+  for (std::size_t i = 0; i < state.segments.size() && outcome == Outcome::kGoOn; ++i) {
+    const bool is_last = i + 1 == state.segments.size();
+    const std::optional<Offset> next =
+        is_last ? std::nullopt : std::optional<Offset>(state.segments[i + 1].base);
+    const ManifestSegment& segment = state.segments[i];
+    if (segment.sealed.has_value()) {
+      ASSIGN_OR_RETURN(outcome, TakeSealed(segment, is_last));
+    } else {
+      ASSIGN_OR_RETURN(outcome, TakeUnsealed(segment, next));
+    }
+  }
+  if (report_.damage.ok()) RETURN_IF_ERROR(FinishEnds());
+  return RebuildProducers();
+}
+
+std::string LogRecovery::FileName(Offset base) const {
+  return (log_.place_->directory.filename() / LogFileName(base)).string();
+}
+
+bool LogRecovery::IsBelowFrontier(Offset offset) const {
+  return durable_.has_value() && offset < durable_->end;
+}
+
+LogRecovery::Outcome LogRecovery::Offline(Offset from, const absl::Status& what) {
+  const absl::Status status = MakeError(ErrorCode::kPartitionOffline, std::string(what.message()));
+  report_.damage = absl::DataLossError(std::string(what.message()));
+  report_.offline_from = from;
+  log_.damage_ = status;
+  log_.write_state_ = status;
+  log_.offline_from_ = from;
+  log_.log_end_ = std::max(from, log_.log_start_);
+  return Outcome::kStop;
+}
+
+absl::Status LogRecovery::ListFiles() {
+  std::error_code error;
+  for (fs::directory_iterator it(log_.place_->directory, error), end; !error && it != end;
+       it.increment(error)) {
+    const std::string name = it->path().filename().string();
+    if (const std::optional<Offset> base = ParseLogFileName(name)) files_.emplace(*base, name);
+  }
+  if (error && error != std::errc::no_such_file_or_directory) {
+    return ErrnoError("list", log_.place_->directory, error.value());
+  }
+  return absl::OkStatus();
+}
+
+// False: there is nothing to recover.
+absl::StatusOr<bool> LogRecovery::OpenManifest() {
+  absl::StatusOr<std::unique_ptr<Manifest>> manifest =
+      Manifest::Open(log_.place_->directory, log_.identity_, was_clean_);
+  if (absl::IsDataLoss(manifest.status())) {
+    Offline(Offset(0), manifest.status());
+    return false;
+  }
+  if (absl::IsNotFound(manifest.status())) {
+    if (IsBelowFrontier(Offset(0)) || (!knows_frontier_ && !files_.empty())) {
+      Offline(Offset(0),
+              absl::DataLossError(absl::StrFormat(
+                  "%s: there is no manifest, expected one for offsets up to %d",
+                  log_.place_->directory.string(), durable_ ? durable_->end.value() : 0)));
+      return false;
+    }
+    for (const auto& [base, name] : files_) {
+      ASSIGN_OR_RETURN(const fs::path saved, log_.data_dir_.Quarantine(FileName(base)));
+      report_.notes.push_back(
+          absl::StrFormat("%s was not in use yet; moved to %s", FileName(base), saved.string()));
+    }
+    return false;
+  }
+  RETURN_IF_ERROR(manifest.status());
+  log_.manifest_ = *std::move(manifest);
+  if (!log_.manifest_->torn_tail().empty()) {
+    const ByteView tail = log_.manifest_->torn_tail();
+    const std::string name = log_.place_->directory.filename().string() + "/manifest";
+    ASSIGN_OR_RETURN(const fs::path saved, log_.data_dir_.QuarantineBytes(name + ".tail", tail));
+    report_.notes.push_back(
+        absl::StrFormat("%s: an unfinished entry of %d bytes was cut, saved as %s", name,
+                        tail.size(), saved.string()));
+    RETURN_IF_ERROR(log_.manifest_->CutTornTail());
+    changed_ = true;
+  }
+  return true;
+}
+
+// Files that the manifest does not list: dropped ones whose removal was interrupted, or one that
+// was being created.
+absl::Status LogRecovery::ClearStrays() {
+  const ManifestState& state = log_.manifest_->state();
+  const Offset first = state.segments.empty() ? state.log_start : state.segments.front().base;
+  for (const auto& [base, name] : files_) {
+    const bool is_listed = std::any_of(state.segments.begin(), state.segments.end(),
+                                       [&](const auto& segment) { return segment.base == base; });
+    if (is_listed) continue;
+    if (base < first) {
+      RETURN_IF_ERROR(RemoveFile(log_.place_->directory / IndexFileName(base)));
+      RETURN_IF_ERROR(RemoveFile(log_.place_->directory / name));
+      continue;
+    }
+    ASSIGN_OR_RETURN(const fs::path saved, log_.data_dir_.Quarantine(FileName(base)));
+    report_.notes.push_back(
+        absl::StrFormat("%s is not in the manifest; moved to %s", FileName(base), saved.string()));
+  }
+  return absl::OkStatus();
+}
+
+void LogRecovery::Add(const ManifestSegment& segment, Offset next, std::int64_t length,
+                      Timestamp modified) {
+  const SealedSegment extent{.next_offset = next,
+                             .length = length,
+                             .first_append_time = segment.first_append_time,
+                             .last_append_time = std::max(modified, segment.first_append_time),
+                             .max_timestamp = Segment::kUnknownTime,
+                             .fingerprint = 0};
+  log_.segments_.push_back(
+      Segment::OnDisk(log_.place_, segment.base, extent, false, log_.options_));
+  expected_ = next;
+}
+
+absl::StatusOr<LogRecovery::Outcome> LogRecovery::TakeSealed(const ManifestSegment& segment,
+                                                             bool is_last) {
+  const fs::path path = log_.place_->directory / LogFileName(segment.base);
+  if (segment.base != expected_ || !files_.contains(segment.base)) {
+    return Offline(expected_, absl::DataLossError(absl::StrFormat(
+                                  "%s: expected the segment at offset %d, found %s", path.string(),
+                                  expected_.value(),
+                                  files_.contains(segment.base) ? "another base" : "no file")));
+  }
+  if (is_last && !was_clean_) {
+    // It may have been continued, by appends that never became durable.
+    ASSIGN_OR_RETURN(const File file, File::OpenForWriting(path));
+    ASSIGN_OR_RETURN(const std::int64_t size, file.Size());
+    if (size > segment.sealed->length) {
+      RETURN_IF_ERROR(Cut(file, segment.sealed->length, size, segment.sealed->next_offset));
+    }
+  }
+  log_.segments_.push_back(
+      Segment::OnDisk(log_.place_, segment.base, *segment.sealed, true, log_.options_));
+  expected_ = segment.sealed->next_offset;
+  return Outcome::kGoOn;
+}
+
+absl::StatusOr<LogRecovery::Outcome> LogRecovery::TakeUnsealed(const ManifestSegment& segment,
+                                                               std::optional<Offset> next) {
+  const fs::path path = log_.place_->directory / LogFileName(segment.base);
+  if (segment.base != expected_) {
+    return Offline(expected_, absl::DataLossError(absl::StrFormat(
+                                  "%s: expected a segment at offset %d, found this one",
+                                  path.string(), expected_.value())));
+  }
+  if (!files_.contains(segment.base)) {
+    if (was_clean_ || !knows_frontier_ || IsBelowFrontier(segment.base)) {
+      return Offline(segment.base, absl::DataLossError(path.string() + ": the file is missing"));
+    }
+    RETURN_IF_ERROR(DropFrom(segment.base));
+    return Outcome::kStop;
+  }
+  ASSIGN_OR_RETURN(const File file, File::OpenForWriting(path));
+  ASSIGN_OR_RETURN(const std::int64_t size, file.Size());
+  if (was_clean_) {
+    ASSIGN_OR_RETURN(const Timestamp modified, file.ModifiedAt());
+    const bool is_active = durable_.has_value() && durable_->segment_base == segment.base;
+    if (next.has_value() && !is_active) {
+      Add(segment, *next, size, modified);
+      return Outcome::kGoOn;
+    }
+    if (!next.has_value() && is_active && durable_->position == size) {
+      Add(segment, durable_->end, size, modified);
+      return Outcome::kGoOn;
+    }
+  } else {
+    // What is judged must be what is on the disk, not what is cached.
+    RETURN_IF_ERROR(file.Sync());
+    RETURN_IF_ERROR(file.DropCache());
+  }
+  return ScanTail(segment, file, size, next);
+}
+
+absl::StatusOr<LogRecovery::Outcome> LogRecovery::ScanTail(const ManifestSegment& segment,
+                                                           const File& file, std::int64_t size,
+                                                           std::optional<Offset> next) {
+  BatchScan::From from{
+      .end = size, .next_offset = segment.base, .epochs = &log_.place_->epochs, .zeros_end = true};
+  if (durable_.has_value() && durable_->segment_base == segment.base &&
+      durable_->position <= size) {
+    from.position = durable_->position;
+    from.next_offset = durable_->end;
+  }
+  ASSIGN_OR_RETURN(const Timestamp modified, file.ModifiedAt());
+  BatchScan scan(file, from);
+  while (scan.Next()) changed_ = true;
+  report_.bytes_scanned += scan.position() - from.position;
+  if (!scan.status().ok() && !absl::IsDataLoss(scan.status())) return scan.status();
+  Add(segment, scan.next_offset(), scan.position(), modified);
+  if (!scan.status().ok()) return Torn(segment, file, size, scan);
+  const Offset wanted = next.has_value() ? *next : (durable_ ? durable_->end : segment.base);
+  const bool is_short = scan.next_offset() < wanted;
+  if ((is_short && (was_clean_ || !knows_frontier_ || IsBelowFrontier(scan.next_offset()))) ||
+      (next.has_value() && scan.next_offset() > *next)) {
+    return Offline(
+        std::min(scan.next_offset(), wanted),
+        absl::DataLossError(absl::StrFormat(
+            "%s, position %d: expected to go on to offset %d, found its end at %d",
+            file.path().string(), scan.position(), wanted.value(), scan.next_offset().value())));
+  }
+  if (size > scan.position()) {
+    RETURN_IF_ERROR(file.Truncate(scan.position()));
+    RETURN_IF_ERROR(file.Sync());
+  }
+  if (!is_short || !next.has_value()) return Outcome::kGoOn;
+  // A roll of which only the later file survived: nothing of it was durable.
+  RETURN_IF_ERROR(DropFrom(*next));
+  return Outcome::kStop;
+}
+
+absl::StatusOr<LogRecovery::Outcome> LogRecovery::Torn(const ManifestSegment& segment,
+                                                       const File& file, std::int64_t size,
+                                                       const BatchScan& scan) {
+  const Offset at = scan.next_offset();
+  if (was_clean_ || IsBelowFrontier(at)) return Offline(at, scan.status());
+  if (!knows_frontier_) {
+    if (log_.manifest_->state().segments.back().base != segment.base) {
+      return Offline(at, scan.status());
+    }
+    ASSIGN_OR_RETURN(const std::int64_t last, LastNonZero(file, scan.position(), size));
+    Bytes rest(static_cast<std::size_t>(last - scan.position()));
+    RETURN_IF_ERROR(file.ReadAll(scan.position(), rest));
+    if (CountBatches(rest, at) > 0) return Offline(at, scan.status());
+  }
+  RETURN_IF_ERROR(Cut(file, scan.position(), size, at));
+  // What was begun after a torn tail goes with it.
+  const ManifestState& state = log_.manifest_->state();
+  for (const ManifestSegment& later : state.segments) {
+    if (later.base > segment.base) {
+      RETURN_IF_ERROR(DropFrom(later.base));
+      break;
+    }
+  }
+  return Outcome::kStop;
+}
+
+// Saves [position, size) up to its last byte that is not zero, then cuts it off, durably.
+absl::Status LogRecovery::Cut(const File& file, std::int64_t position, std::int64_t size,
+                              Offset from) {
+  ASSIGN_OR_RETURN(const std::int64_t last, LastNonZero(file, position, size));
+  const std::string name = (log_.place_->directory.filename() / file.path().filename()).string();
+  for (std::int64_t at = position; at < last; at += kQuarantinePiece) {
+    Bytes piece(static_cast<std::size_t>(std::min(kQuarantinePiece, last - at)));
+    RETURN_IF_ERROR(file.ReadAll(at, piece));
+    ASSIGN_OR_RETURN(const fs::path saved, log_.data_dir_.QuarantineBytes(
+                                               absl::StrFormat("%s.from-%d", name, at), piece));
+    const std::int64_t batches = CountBatches(piece, from);
+    report_.batches_cut += batches;
+    report_.notes.push_back(absl::StrFormat(
+        "%s: a torn tail of %d bytes at position %d (offset %d) was cut, %d whole batches stood in "
+        "it; saved as %s",
+        name, piece.size(), at, from.value(), batches, saved.string()));
+  }
+  report_.bytes_cut += last - position;
+  changed_ = true;
+  RETURN_IF_ERROR(file.Truncate(position));
+  return file.Sync();
+}
+
+// Takes the segment at `base` and all later ones out of the log: they were begun, but nothing in
+// them was durable, and what should stand before them is gone.
+absl::Status LogRecovery::DropFrom(Offset base) {
+  std::vector<ManifestEntry> entries;
+  const std::vector<ManifestSegment> segments = log_.manifest_->state().segments;
+  for (const ManifestSegment& segment : segments) {
+    if (segment.base < base) continue;
+    entries.push_back(SegmentDropped{.base = segment.base});
+    if (!files_.contains(segment.base)) continue;
+    const fs::path path = log_.place_->directory / LogFileName(segment.base);
+    ASSIGN_OR_RETURN(const File file, File::OpenForReading(path));
+    ASSIGN_OR_RETURN(const std::int64_t size, file.Size());
+    ASSIGN_OR_RETURN(const std::int64_t last, LastNonZero(file, 0, size));
+    report_.bytes_cut += last;
+    RETURN_IF_ERROR(RemoveFile(log_.place_->directory / IndexFileName(segment.base)));
+    if (last == 0) {
+      RETURN_IF_ERROR(RemoveFile(path));
+      continue;
+    }
+    ASSIGN_OR_RETURN(const fs::path saved, log_.data_dir_.Quarantine(FileName(segment.base)));
+    report_.notes.push_back(absl::StrFormat("%s followed a torn tail; moved to %s",
+                                            FileName(segment.base), saved.string()));
+  }
+  changed_ = true;
+  RETURN_IF_ERROR(log_.manifest_->Append(entries));
+  return log_.manifest_->Sync();
+}
+
+// A segment that was begun but holds nothing: its place is taken by the next append.
+absl::Status LogRecovery::DropEmptyLast() {
+  if (log_.segments_.empty() || log_.segments_.back()->length() > 0 || was_clean_) {
+    return absl::OkStatus();
+  }
+  RETURN_IF_ERROR(DropFrom(log_.segments_.back()->base()));
+  log_.segments_.pop_back();
+  return absl::OkStatus();
+}
+
+absl::Status LogRecovery::FinishEnds() {
+  RETURN_IF_ERROR(DropEmptyLast());
+  log_.log_end_ = log_.segments_.empty() ? std::max(expected_, log_.log_start_)
+                                         : log_.segments_.back()->next_offset();
+  if (IsBelowFrontier(log_.log_end_)) {
+    Offline(log_.log_end_,
+            absl::DataLossError(absl::StrFormat("%s: the log ends at offset %d, expected %d",
+                                                log_.place_->directory.string(),
+                                                log_.log_end_.value(), durable_->end.value())));
+    return absl::OkStatus();
+  }
+  if (log_.log_end_ < log_.log_start_) {
+    // Trimmed up to records that a power cut then took back.
+    if (!log_.segments_.empty()) RETURN_IF_ERROR(DropFrom(log_.segments_.front()->base()));
+    log_.segments_.clear();
+    log_.log_end_ = log_.log_start_;
+  }
+  if (!was_clean_) {
+    log_.pending_epoch_ =
+        EpochStart{.epoch = log_.leader_epoch() + 1, .first_offset = log_.log_end_};
+    log_.place_->epochs.Raise(*log_.pending_epoch_);
+  }
+  RETURN_IF_ERROR(MakeDurable());
+  log_.synced_ = log_.End();
+  return absl::OkStatus();
+}
+
+// What survived a kill may never have been synced; from here on it counts as durable. The segments
+// and the manifest were synced when they were opened.
+absl::Status LogRecovery::MakeDurable() {
+  const DurableEnd end = log_.End();
+  if (was_clean_) return absl::OkStatus();
+  if (!changed_ && durable_.has_value() && durable_->end == end.end &&
+      durable_->segment_base == end.segment_base) {
+    return absl::OkStatus();
+  }
+  RETURN_IF_ERROR(SyncDirectory(log_.place_->directory));
+  RETURN_IF_ERROR(SyncDirectory(log_.data_dir_.path()));
+  return log_.data_dir_.frontier().Note({&end, 1});
+}
+
+absl::Status LogRecovery::RebuildProducers() {
+  const fs::path path = log_.place_->directory / kProducerSnapshotName;
+  Offset from = log_.log_start_;
+  bool has_snapshot = false;
+  if (absl::StatusOr<Bytes> bytes = ReadFile(path, kProducerSnapshotBytesMax); bytes.ok()) {
+    absl::StatusOr<std::pair<ProducerTable, Offset>> table =
+        ProducerTable::FromSnapshot(*bytes, log_.id());
+    if (table.ok() && table->second <= log_.log_end_) {
+      log_.producers_ = std::move(table->first);
+      from = table->second;
+      has_snapshot = true;
+    } else {
+      report_.notes.push_back(absl::StrFormat(
+          "%s is of no use and was removed: %s", path.string(),
+          table.ok() ? "it is of a longer log" : std::string(table.status().message())));
+      RETURN_IF_ERROR(RemoveFile(path));
+    }
+  }
+  const auto idle =
+      std::chrono::duration_cast<std::chrono::milliseconds>(kProducerIdleExpiry).count();
+  for (const auto& segment : log_.segments_) {
+    if (segment->next_offset() <= from || segment->length() == 0) continue;
+    // Without a snapshot: who wrote only longer ago has expired.
+    if (!has_snapshot && now_ - segment->extent().last_append_time > idle) continue;
+    report_.producers_rebuilt = true;
+    RETURN_IF_ERROR(ApplyProducers(*segment, from));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status LogRecovery::ApplyProducers(const Segment& segment, Offset from) {
+  ASSIGN_OR_RETURN(const File file, File::OpenForReading(segment.LogPath()));
+  BatchScan::From start{.end = segment.length(),
+                        .next_offset = segment.base(),
+                        .epochs = &log_.place_->epochs,
+                        .depth = BatchScan::Depth::kHeaders};
+  if (durable_.has_value() && durable_->segment_base == segment.base() && durable_->end <= from &&
+      durable_->position <= segment.length()) {
+    start.position = durable_->position;
+    start.next_offset = durable_->end;
+  }
+  BatchScan scan(file, start);
+  while (scan.Next()) {
+    if (scan.batch().base_offset() < from) continue;
+    log_.producers_.Apply(scan.batch(), segment.extent().last_append_time);
+  }
+  if (absl::IsDataLoss(scan.status())) {
+    if (report_.damage.ok() || scan.next_offset() < report_.offline_from) {
+      Offline(scan.next_offset(), scan.status());
+    }
+    return absl::OkStatus();
+  }
+  return scan.status();
+}
+
+}  // namespace cairn::storage
