@@ -7,6 +7,7 @@
 #include <catch2/catch.hpp>
 
 #include "tests/storage/damage.h"
+#include "tests/storage/file_size_limit.h"
 #include "tests/storage/temp_dir.h"
 
 namespace cairn::storage {
@@ -176,6 +177,27 @@ TEST_CASE("Frontier: after a clean stop every changed byte is noticed", "[storag
                          EndOf(**frontier, 1) == 20 && at >= whole.size() - kEntry;
     CHECK((absl::IsDataLoss(frontier.status()) || careful));
   });
+}
+
+TEST_CASE("Frontier: a note that fails in the midst leaves what was noted before",
+          "[storage][frontier]") {
+  TempDir dir;
+  {
+    const auto frontier = Open(dir);
+    Note(*frontier, {End(0, 10)});
+    {
+      const FileSizeLimit limit(kHeader + 4 * kEntry + 20);
+      const std::vector<DurableEnd> ends = {End(0, 20), End(1, 30)};
+      CHECK_FALSE(frontier->Note(ends).ok());
+    }
+    CHECK(EndOf(*frontier, 0) == 10);
+    CHECK(EndOf(*frontier, 1) == -1);
+    // It was not a sync that failed: trying again is allowed.
+    Note(*frontier, {End(1, 40)});
+  }
+  const auto frontier = Frontier::OpenForReading(dir.path(), kCluster);
+  REQUIRE(frontier.ok());
+  CHECK(EndOf(**frontier, 1) == 40);
 }
 
 TEST_CASE("Frontier: a long one is written anew and says the same", "[storage][frontier]") {

@@ -5,7 +5,9 @@
 #include <catch2/catch.hpp>
 
 #include "protocol/checksum.h"
+#include "protocol/error_code.h"
 #include "tests/storage/damage.h"
+#include "tests/storage/file_size_limit.h"
 #include "tests/storage/temp_dir.h"
 
 namespace cairn::storage {
@@ -228,6 +230,25 @@ TEST_CASE("Manifest: entries that do not fit each other are damage", "[storage][
   TempDir dir;
   WriteFile(dir / "manifest", file);
   CHECK(absl::IsDataLoss(Open(dir, false).status()));
+}
+
+TEST_CASE("Manifest: an append that fails in the midst leaves whole entries, and is final",
+          "[storage][manifest]") {
+  TempDir dir;
+  auto manifest = Create(dir);
+  REQUIRE(manifest->Append(SegmentOpened{Offset(0), Timestamp(100)}).ok());
+  const ManifestState before = manifest->state();
+  absl::Status status;
+  {
+    const FileSizeLimit limit(40 + 25 + 10);
+    status = manifest->Append(SegmentSealed{Offset(0), Sealed(10)});
+  }
+  CHECK(CodeOf(status) == ErrorCode::kStorageFailed);
+  CHECK(manifest->state() == before);
+  CHECK(CodeOf(manifest->Append(LogStartMoved{Offset(1)})) == ErrorCode::kStorageFailed);
+  const auto again = Open(dir, true);
+  REQUIRE(again.ok());
+  CHECK((*again)->state() == before);
 }
 
 TEST_CASE("Manifest: a long one is written anew and says the same", "[storage][manifest]") {
