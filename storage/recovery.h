@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "absl/status/status.h"
+
 #include "protocol/types.h"
 
 namespace cairn::storage {
@@ -12,10 +13,10 @@ namespace cairn::storage {
 // What opening one log found and did. A torn tail is not an error but a line here.
 struct RecoveryReport {
   std::int64_t bytes_scanned = 0;
-  std::int64_t bytes_cut = 0;          // a torn tail, now in quarantine/
-  std::int64_t batches_cut = 0;        // whole batches that stood in it
+  std::int64_t bytes_cut = 0;    // a torn tail, now in quarantine/
+  std::int64_t batches_cut = 0;  // whole batches that stood in it
   bool producers_rebuilt = false;
-  std::vector<std::string> notes;      // for people; empty when there was nothing to do
+  std::vector<std::string> notes;  // for people; empty when there was nothing to do
   // Not OK: the partition is offline from `offline_from` on; names file, position, expected, found.
   absl::Status damage;
   Offset offline_from = kNoOffset;
