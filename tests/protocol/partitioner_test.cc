@@ -67,7 +67,7 @@ TEST_CASE("Partitioner: the published vectors hold", "[protocol][partitioner]") 
   const std::vector<Vector> vectors = {
       {"empty", {}, 0x2d06800538d394c2u, 2, 4},
       {"a", Text("a"), 0xe6c632b61e964e1fu, 3, 1},
-      {"one zero byte", Filled(1, 0), 0xc44bdff4074eecdbu, 3, 1},
+      {"one zero byte", Filled(1, 0), 0xc44bdff4074eecdbu, 3, 2},
       {"order-17", Text("order-17"), 0x234cefc81040cbbeu, 2, 1},
       {"16 x", Filled(16, 'x'), 0xdf76ff0d7f0d9edfu, 3, 4},
       {"17 x", Filled(17, 'x'), 0x89975e6b7d2f5a11u, 1, 0},

@@ -194,7 +194,7 @@ TEST_CASE("WIRE.md: the annotations of the Produce are the bytes of the frame",
     ++rows;
     seen += bytes.size();
   }
-  CHECK(rows == 37);
+  CHECK(rows == 36);
   CHECK(seen > 150);
 }
 
