@@ -1,0 +1,113 @@
+"""`cairn log verify` is silent on good data and names file, position and reason for a flipped byte;
+`cairn log dump` shows what lies there."""
+
+import json
+import os
+import re
+import shutil
+import unittest
+
+from programs import Broker, SANITIZED, run
+
+
+class Logs(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.broker = Broker().__enter__()
+        cls.addClassCleanup(cls.broker.__exit__)
+        cls.broker.ok("topic", "create", "t", "-p", "2", "-c", f"segment.bytes={64 << 10}")
+        lines = b"".join(b"k%d:%d some text\n" % (i % 10, i) for i in range(20_000))
+        for _ in range(3):
+            cls.broker.ok("produce", "t", "-K", ":", stdin=lines)
+        cls.in_use = run("log", "verify", cls.broker.data)
+        cls.broker.stop()
+
+    def setUp(self):
+        self.copy = os.path.join(self.broker.folder, "copy")
+        shutil.rmtree(self.copy, ignore_errors=True)
+        shutil.copytree(self.broker.data, self.copy)
+
+    def sealed(self):
+        folder = os.path.join(self.copy, "t-0")
+        logs = sorted(name for name in os.listdir(folder) if name.endswith(".log"))
+        self.assertGreater(len(logs), 2)
+        return os.path.join(folder, logs[1])
+
+    def flip(self, path, position):
+        with open(path, "r+b") as file:
+            file.seek(position)
+            byte = file.read(1)[0]
+            file.seek(position)
+            file.write(bytes([byte ^ 0x10]))
+
+    def test_good_data_is_silent_in_use_and_after_a_clean_stop(self):
+        self.assertEqual(self.in_use, (0, b"", ""))
+        self.assertEqual(run("log", "verify", self.broker.data), (0, b"", ""))
+        self.assertEqual(run("log", "verify", os.path.join(self.broker.data, "t-0")), (0, b"", ""))
+
+    def check_found(self, path, position, exact):
+        result = run("log", "verify", self.copy)
+        out = result.out.decode()
+        self.assertEqual(result.code, 1, (path, position, out, result.err))
+        found = [line for line in out.splitlines() if os.path.relpath(path, self.copy) in line
+                 and line.startswith("damage")]
+        self.assertTrue(found, (position, out))
+        if exact:
+            at = int(re.search(r" at (\d+): ", found[0]).group(1))
+            self.assertLessEqual(at, position)
+            self.assertGreater(at + (2 << 20), position)
+        self.assertRegex(found[0], r": \S+")
+
+    def test_a_flipped_byte_anywhere_in_a_sealed_segment_is_found(self):
+        path = self.sealed()
+        size = os.path.getsize(path)
+        step = 4001 if SANITIZED else 401
+        for position in [*range(0, 70, 7 if SANITIZED else 1), *range(70, size, step), size - 1]:
+            self.flip(path, position)
+            self.check_found(path, position, exact=True)
+            self.flip(path, position)
+        self.assertEqual(run("log", "verify", self.copy).code, 0)
+
+    def test_a_flipped_byte_anywhere_in_a_manifest_is_found(self):
+        path = os.path.join(self.copy, "t-0", "manifest")
+        for position in range(0, os.path.getsize(path), 29 if SANITIZED else 3):
+            self.flip(path, position)
+            self.check_found(path, position, exact=False)
+            self.flip(path, position)
+
+    def test_a_cut_or_missing_segment_is_found(self):
+        path = self.sealed()
+        os.truncate(path, os.path.getsize(path) - 1)
+        self.check_found(path, 0, exact=False)
+        os.remove(path)
+        self.check_found(path, 0, exact=False)
+
+    def test_a_folder_that_is_none_of_ours_is_an_error(self):
+        for command in ("verify", "dump"):
+            result = run("log", command, self.broker.folder + "/nothing")
+            self.assertEqual(result.code, 1)
+            self.assertIn("nothing", result.err)
+
+    def test_dump_shows_every_batch(self):
+        out = run("log", "dump", os.path.join(self.broker.data, "t-0"), "--format", "json")
+        self.assertEqual((out.code, out.err), (0, ""))
+        due = 0
+        for line in out.out.splitlines():
+            batch = json.loads(line)
+            self.assertEqual(batch["base_offset"], due)
+            self.assertEqual(batch["codec"], "none")
+            due += batch["records"]
+        whole = run("log", "dump", self.broker.data, "--format", "json").out.splitlines()
+        records = sum(b["records"] for b in map(json.loads, whole) if b["topic"] == "t")
+        self.assertEqual(records, 60_000)
+        self.assertIn(b"BASE-OFFSET", run("log", "dump", os.path.join(self.broker.data, "t-0")).out)
+
+    def test_dump_shows_records_when_asked(self):
+        out = run("log", "dump", os.path.join(self.broker.data, "t-1"), "--records").out
+        first = json.loads(out.splitlines()[0])
+        self.assertEqual((first["topic"], first["partition"], first["offset"]), ("t", 1, 0))
+        self.assertRegex(first["payload"], r"^\d+ some text$")
+
+
+if __name__ == "__main__":
+    unittest.main()
