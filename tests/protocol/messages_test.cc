@@ -1,5 +1,6 @@
 #include "protocol/messages.h"
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -23,7 +24,7 @@ using flatbuffers::FlatBufferBuilder;
 class Control {
  public:
   explicit Control(ByteView bytes) : words_(new std::uint64_t[bytes.size() / 8 + 1]) {
-    std::memcpy(words_.get(), bytes.data(), bytes.size());
+    if (!bytes.empty()) std::memcpy(words_.get(), bytes.data(), bytes.size());
     size_ = bytes.size();
   }
   MutableBytes bytes() { return {reinterpret_cast<std::byte*>(words_.get()), size_}; }
