@@ -70,8 +70,9 @@ inline void Reseal(Bytes& batch) {
   StoreBe(MutableBytes(batch), kCrcAt, Crc32c(ByteView(batch).subspan(kAttributesAt)));
 }
 
-// A batch around records that the test has written byte by byte.
-inline Bytes BatchAround(const Bytes& records, std::int32_t count) {
+// A batch around records that the test has written byte by byte. The base timestamp is 1000.
+inline Bytes BatchAround(const Bytes& records, std::int32_t count,
+                         std::int64_t max_timestamp = 1000) {
   Bytes batch = Build({{1000, "k", "v", {}}});
   batch.resize(kRecordsAt);
   AppendBytes(batch, records);
@@ -79,6 +80,7 @@ inline Bytes BatchAround(const Bytes& records, std::int32_t count) {
   StoreBe(out, kBatchLengthAt, static_cast<std::int32_t>(batch.size() - kBatchLengthOverhead));
   StoreBe(out, kLastOffsetDeltaAt, count - 1);
   StoreBe(out, kRecordCountAt, count);
+  StoreBe(out, kMaxTimestampAt, max_timestamp);
   Reseal(batch);
   return batch;
 }

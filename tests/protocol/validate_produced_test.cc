@@ -102,6 +102,7 @@ TEST_CASE("ValidateProduced: gaps that only compaction makes are refused", "[pro
 TEST_CASE("ValidateProduced: timestamps agree with the header", "[protocol][validate]") {
   CHECK(WithField(kMaxTimestampAt, std::int64_t{1499}) == ErrorCode::kCorruptBatch);
   CHECK(WithField(kMaxTimestampAt, std::int64_t{1501}) == ErrorCode::kCorruptBatch);
+  CHECK(WithField(kMaxTimestampAt, std::int64_t{1200}) == ErrorCode::kCorruptBatch);  // one has it
   CHECK(WithField(kMaxTimestampAt, std::int64_t{-1}) == ErrorCode::kCorruptBatch);
   CHECK(WithField(kBaseTimestampAt, std::int64_t{-1}) == ErrorCode::kCorruptBatch);
   CHECK(WithField(kBaseTimestampAt, INT64_MAX) == ErrorCode::kCorruptBatch);
@@ -127,6 +128,13 @@ TEST_CASE("ValidateProduced: extreme timestamp deltas neither overflow nor pass"
   CHECK(Validate(batch) == ErrorCode::kCorruptBatch);
 }
 
+TEST_CASE("ValidateProduced: no record is from before 1970", "[protocol][validate]") {
+  CHECK(Validate(Build({{1000, "k", "v", {}}, {0, "k", "v", {}}})) == ErrorCode::kOk);
+  CHECK(Validate(Build({{1000, "k", "v", {}}, {-1, "k", "v", {}}})) == ErrorCode::kCorruptBatch);
+  CHECK(Validate(Build({{1000, "k", "v", {}}, {INT64_MIN + 1000, "k", "v", {}}})) ==
+        ErrorCode::kCorruptBatch);
+}
+
 TEST_CASE("ValidateProduced: records that do not add up are refused", "[protocol][validate]") {
   // attributes, timestamp delta, offset delta, key length, value length, header count
   CHECK(WithRecord({1, 0, 0, 1, 1, 0}) == ErrorCode::kCorruptBatch);        // attributes
@@ -149,16 +157,17 @@ TEST_CASE("ValidateProduced: the records fill the batch, no more and no less",
           "[protocol][validate]") {
   const Bytes good = Build(AllKinds());
   const Bytes records(good.begin() + kRecordsAt, good.end());
+  REQUIRE(Validate(BatchAround(records, 6, 1500)) == ErrorCode::kOk);
   Bytes longer = records;
   longer.push_back(std::byte{0});
-  CHECK(Validate(BatchAround(longer, 6)) == ErrorCode::kCorruptBatch);
-  CHECK(Validate(BatchAround(records, 7)) == ErrorCode::kCorruptBatch);
-  CHECK(Validate(BatchAround(records, 5)) == ErrorCode::kCorruptBatch);
+  CHECK(Validate(BatchAround(longer, 6, 1500)) == ErrorCode::kCorruptBatch);
+  CHECK(Validate(BatchAround(records, 7, 1500)) == ErrorCode::kCorruptBatch);
+  CHECK(Validate(BatchAround(records, 5, 1500)) == ErrorCode::kCorruptBatch);
   CHECK(Validate(BatchAround({}, 1)) == ErrorCode::kCorruptBatch);
   for (std::size_t size = 0; size < records.size(); ++size) {
     const Bytes cut(records.begin(), records.begin() + static_cast<std::ptrdiff_t>(size));
     CAPTURE(size);
-    REQUIRE(Validate(BatchAround(cut, 6)) == ErrorCode::kCorruptBatch);
+    REQUIRE(Validate(BatchAround(cut, 6, 1500)) == ErrorCode::kCorruptBatch);
   }
 }
 
