@@ -65,7 +65,7 @@ class Catalog {
                    absl::AnyInvocable<void(absl::StatusOr<TopicId>)> done);
 
   struct TopicChange {
-    TopicConfigs configs;         // an empty value puts the default back
+    TopicConfigs configs = {};    // an empty value puts the default back
     std::int32_t partitions = 0;  // 0: leave the number as it is
     bool remap_keys = false;      // needed to grow: keys move to other partitions
   };
@@ -114,6 +114,7 @@ class Catalog {
   absl::Status PutAwayStrangers();
   absl::Status PutAway(const storage::DataDir::Found& found);
   void OpenTopics(Timestamp now);
+  void GoOnRemoving();
   void NoteProblem(std::string problem);
 
   std::shared_ptr<ServedTopic> NewServedTopic(const TopicRow& row,

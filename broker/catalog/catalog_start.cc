@@ -60,6 +60,7 @@ absl::StatusOr<std::unique_ptr<Catalog>> Catalog::Open(Rooms rooms, Timestamp no
   RETURN_IF_ERROR(catalog->OpenState(now));
   RETURN_IF_ERROR(catalog->PutAwayStrangers());
   catalog->OpenTopics(now);
+  catalog->GoOnRemoving();
   return catalog;
 }
 
@@ -96,9 +97,6 @@ absl::Status Catalog::PutAwayStrangers() {
   ASSIGN_OR_RETURN(const std::vector<storage::DataDir::Found> all,
                    rooms_.data_dir.ListPartitions());
   for (const storage::DataDir::Found& found : all) RETURN_IF_ERROR(PutAway(found));
-  for (const auto& [id, row] : table_.topics()) {
-    if (row.deleted) rooms_.partitions.janitor.Run([this, gone = row] { RemoveDirectories(gone); });
-  }
   return absl::OkStatus();
 }
 
@@ -152,6 +150,19 @@ void Catalog::OpenTopics(Timestamp now) {
     *jobs[i].out = OpenPartition(jobs[i].identity, *jobs[i].options, now);
   });
   rooms_.map.Put(std::vector<std::shared_ptr<const ServedTopic>>(topics.begin(), topics.end()));
+}
+
+void Catalog::GoOnRemoving() {
+  std::vector<TopicRow> gone;
+  {
+    const std::lock_guard lock(mutex_);
+    for (const auto& [id, row] : table_.topics()) {
+      if (row.deleted) gone.push_back(row);
+    }
+  }
+  for (TopicRow& row : gone) {
+    rooms_.partitions.janitor.Run([this, row = std::move(row)] { RemoveDirectories(row); });
+  }
 }
 
 std::shared_ptr<Partition> Catalog::OpenPartition(const storage::LogIdentity& identity,

@@ -60,6 +60,13 @@ absl::StatusOr<DescriptorShares> DescriptorShares::Derive() {
 OpenFiles::OpenFiles(std::int64_t files_max, HelperPool& helpers)
     : files_max_(files_max), helpers_(helpers) {}
 
+bool OpenFiles::HasRoom() {
+  if (files() < files_max_) return true;
+  // Those with unsynced writes may have kept the last sweep from closing enough.
+  SweepIfAbove();
+  return false;
+}
+
 void OpenFiles::NoteActive(std::weak_ptr<Partition> partition, std::int64_t files) {
   clock_.fetch_add(1, std::memory_order_relaxed);
   {

@@ -38,9 +38,9 @@ class OpenFiles {
   // note it with every use.
   std::uint64_t now() const { return clock_.load(std::memory_order_relaxed); }
 
-  // May a partition that has nothing open, open something? If not, files are being closed: the
-  // caller tries again later.
-  bool HasRoom() const { return files_.load(std::memory_order_relaxed) < files_max_; }
+  // May a partition that has nothing open, open something? If not, files are being closed: the caller
+  // tries again later.
+  bool HasRoom();
 
   // A partition that had nothing open opens its first `files`. May be called with its lock held.
   void NoteActive(std::weak_ptr<Partition> partition, std::int64_t files);
