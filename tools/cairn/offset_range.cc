@@ -23,7 +23,7 @@ std::optional<std::int64_t> WholeNumber(std::string_view text) {
 
 absl::StatusOr<Timestamp> TimeAfterSign(std::string_view text, Timestamp now) {
   if (!text.empty() && text.find_first_not_of("0123456789") == std::string_view::npos) {
-    return ParseTime("@" + std::string(text), now);
+    return ParseTime(absl::StrFormat("@%s", text), now);
   }
   return ParseTime(text, now);
 }
