@@ -57,6 +57,10 @@ void Dispatch(Connection& connection, const wire::Message& message, MutableBytes
         MakeError(ErrorCode::kMalformed, absl::StrFormat("the first message must be Hello, not %s",
                                                          wire::EnumNameBody(message.body_type()))));
   }
+  if (!connection.greeted() && message.correlation() == 0) {
+    return connection.Finish(
+        MakeError(ErrorCode::kMalformed, "Hello with correlation 0: it must be above 0"));
+  }
   if (!attachment.empty() && message.body_type() != wire::Body::Produce) {
     return connection.Fail(
         request.correlation,
