@@ -18,7 +18,8 @@ absl::Status Ask(Core& core, Core::Retry retry, Duration timeout, Make make, Tak
         const auto request = make(builder);
         FinishFrame(builder, correlation, request, 0, head);
       },
-      retry, timeout, [&](const wire::Message& message) -> absl::Status {
+      retry, timeout,
+      [&](const wire::Message& message) -> absl::Status {
         ASSIGN_OR_RETURN(const Reply* reply, ReplyAs<Reply>(message));
         take(*reply);
         return absl::OkStatus();
@@ -110,9 +111,9 @@ OffsetsOfPartition OffsetsFromWire(const wire::PartitionOffsets& from, std::stri
   if (from.offset() >= 0) offsets.offset = Offset(from.offset());
   if (from.timestamp() >= 0) offsets.timestamp = Timestamp(from.timestamp());
   if (from.code() != 0) {
-    offsets.status =
-        StatusFromWire(from.code(), absl::StrFormat("%s:%d cannot be asked for its offsets", topic,
-                                                    from.partition()));
+    offsets.status = StatusFromWire(
+        from.code(),
+        absl::StrFormat("%s:%d cannot be asked for its offsets", topic, from.partition()));
   }
   return offsets;
 }

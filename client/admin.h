@@ -9,6 +9,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+
 #include "client/cluster.h"
 #include "client/options.h"
 #include "protocol/types.h"
@@ -45,15 +46,17 @@ struct TopicDescription {
   Timestamp created;
   std::vector<TopicConfig> configs;
   std::vector<PartitionDescription> partitions;
-  std::vector<std::pair<std::int32_t, std::int32_t>> history;  // (epoch, partition count), oldest first
+  std::vector<std::pair<std::int32_t, std::int32_t>>
+      history;  // (epoch, partition count), oldest first
 };
 
 struct OffsetsOfPartition {
   PartitionIndex partition;
   absl::Status status;
   Offset log_start, committed_end;
-  std::optional<Offset> offset;          // for the time asked: the first record at or after it, else the end
-  std::optional<Timestamp> timestamp;    // of that record; nothing: there is none
+  std::optional<Offset>
+      offset;  // for the time asked: the first record at or after it, else the end
+  std::optional<Timestamp> timestamp;  // of that record; nothing: there is none
 };
 
 struct BrokerStatus {
@@ -72,8 +75,8 @@ struct BrokerStatus {
 };
 
 // Asks about topics and changes them. Every call waits for its answer, at most `timeout`
-// (kDeadlineExceeded), and reconnects by itself. Reads are retried until then; changes are sent once
-// per connection, and a change whose answer was lost is kUnavailable: it may have been done.
+// (kDeadlineExceeded), and reconnects by itself. Reads are retried until then; changes are sent
+// once per connection, and a change whose answer was lost is kUnavailable: it may have been done.
 //
 // Threads: any thread may call anything.
 class Admin {

@@ -3,6 +3,7 @@
 #include <memory>
 
 #include "absl/status/statusor.h"
+
 #include "client/options.h"
 
 namespace cairn::client {

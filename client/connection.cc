@@ -2,13 +2,14 @@
 
 #include <algorithm>
 #include <array>
-#include <asio/buffer.hpp>
-#include <asio/connect.hpp>
-#include <asio/write.hpp>
 #include <chrono>
 #include <utility>
 
 #include "absl/strings/str_format.h"
+#include <asio/buffer.hpp>
+#include <asio/connect.hpp>
+#include <asio/write.hpp>
+
 #include "protocol/limits.h"
 
 namespace cairn::client {
@@ -76,10 +77,9 @@ void Connection::Greet() {
   Bytes head;
   FinishFrame(builder_, correlation, hello, 0, head);
   // Not a shared pointer: the request belongs to this connection.
-  Request(correlation, std::move(head), nullptr,
-          [this](const absl::Status& broken, const ReceivedFrame* reply) {
-            Welcomed(broken, reply);
-          });
+  Request(
+      correlation, std::move(head), nullptr,
+      [this](const absl::Status& broken, const ReceivedFrame* reply) { Welcomed(broken, reply); });
   Read();
 }
 
@@ -90,9 +90,9 @@ void Connection::Welcomed(const absl::Status& broken, const ReceivedFrame* reply
   }
   const auto* welcome = reply->message->body_as_Welcome();
   if (welcome == nullptr || welcome->protocol_version() != kProtocolVersion) {
-    return Close(absl::UnimplementedError(
-        absl::StrFormat("broker %s:%d does not speak protocol version %d", address_.host,
-                        address_.port, kProtocolVersion)));
+    return Close(
+        absl::UnimplementedError(absl::StrFormat("broker %s:%d does not speak protocol version %d",
+                                                 address_.host, address_.port, kProtocolVersion)));
   }
   ready_ = true;
   WatchSilence();

@@ -8,6 +8,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+
 #include "client/cluster.h"
 #include "client/options.h"
 #include "client/record.h"
@@ -47,9 +48,12 @@ struct Assignment {
 struct ConsumerEvent {
   enum class Kind {
     kEnd,        // a bounded assignment is read to its end
-    kTrimmed,    // [from, to) was dropped before it was read; reading goes on at `to` (out_of_range != kError)
-    kTruncated,  // [from, to) was taken back by a power cut on a `written` topic, though it may have been seen
-    kFailed,     // this partition is read no further: status tells why (topic deleted, damage, out of range)
+    kTrimmed,    // [from, to) was dropped before it was read; reading goes on at `to` (out_of_range
+                 // != kError)
+    kTruncated,  // [from, to) was taken back by a power cut on a `written` topic, though it may
+                 // have been seen
+    kFailed,  // this partition is read no further: status tells why (topic deleted, damage, out of
+              // range)
   } kind;
   std::string topic;
   PartitionIndex partition;
@@ -97,7 +101,8 @@ class Consumer {
   absl::Status Assign(std::vector<Assignment> assignments, Duration timeout);
 
   // Records and events as they are there; waits up to `timeout` for the first. At most records_max
-  // records. Empty after the timeout, after Wake, or when every assignment has ended (see finished).
+  // records. Empty after the timeout, after Wake, or when every assignment has ended (see
+  // finished).
   //   kDataLoss  a received batch is damaged; names topic, partition and offset
   absl::StatusOr<PolledRecords> Poll(Duration timeout, std::size_t records_max = 10'000);
 
@@ -105,15 +110,19 @@ class Consumer {
   //   kNotFound  not assigned
   absl::Status Seek(std::string_view topic, PartitionIndex partition, StartPosition start);
 
-  // Stops and restarts handing out (and, once the prefetch is full, receiving) a partition's records.
+  // Stops and restarts handing out (and, once the prefetch is full, receiving) a partition's
+  // records.
   absl::Status Pause(std::string_view topic, PartitionIndex partition);
   absl::Status Resume(std::string_view topic, PartitionIndex partition);
 
-  // The offset of the next record that Poll would hand out; nothing while the start is not known yet.
-  absl::StatusOr<std::optional<Offset>> Position(std::string_view topic, PartitionIndex partition) const;
+  // The offset of the next record that Poll would hand out; nothing while the start is not known
+  // yet.
+  absl::StatusOr<std::optional<Offset>> Position(std::string_view topic,
+                                                 PartitionIndex partition) const;
 
   // The committed end as last heard from the broker; nothing before that.
-  absl::StatusOr<std::optional<Offset>> CommittedEnd(std::string_view topic, PartitionIndex partition) const;
+  absl::StatusOr<std::optional<Offset>> CommittedEnd(std::string_view topic,
+                                                     PartitionIndex partition) const;
 
   // True when every assignment is bounded and has been handed out to its end, or failed.
   bool finished() const;
@@ -123,8 +132,9 @@ class Consumer {
 
  private:
   class State;
-  explicit Consumer(std::shared_ptr<State> state);
+  Consumer(std::shared_ptr<Cluster> cluster, std::shared_ptr<State> state);
 
+  std::shared_ptr<Cluster> cluster_;
   std::shared_ptr<State> state_;
 };
 

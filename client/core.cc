@@ -134,10 +134,11 @@ void Core::OnReady() {
 
 void Core::OnClosed(const absl::Status& why) {
   last_error_ = why;
-  subscriptions_.clear();
   // Kept until the connection's own function has returned.
   Post([gone = std::move(connection_)] {});
   connection_ = nullptr;
+  const auto subscriptions = std::exchange(subscriptions_, {});
+  for (const auto& [id, sink] : subscriptions) sink(nullptr);
   for (const auto& listener : Listeners()) listener->OnDisconnected(why);
   // A broker that refuses for good is not asked over and over by calls that would only wait.
   if (!IsTransient(why)) {
@@ -156,19 +157,12 @@ void Core::OnPush(const ReceivedFrame& frame) {
   const auto found = subscriptions_.find(id);
   if (found == subscriptions_.end()) return;
   const PushSink sink = found->second;
-  sink(frame);
+  sink(&frame);
 }
 
 void Core::AddListener(const std::shared_ptr<Listener>& listener) {
   listeners_.push_back(listener);
   if (Connection* present = connection()) listener->OnConnected(*present);
-}
-
-std::uint32_t Core::AddSubscription(PushSink sink) {
-  while (++last_subscription_ == 0 || subscriptions_.contains(last_subscription_)) {
-  }
-  subscriptions_.emplace(last_subscription_, std::move(sink));
-  return last_subscription_;
 }
 
 // ---- calls ----

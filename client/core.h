@@ -1,9 +1,6 @@
 #pragma once
 
-#include <asio/executor_work_guard.hpp>
-#include <asio/io_context.hpp>
-#include <asio/post.hpp>
-#include <asio/steady_timer.hpp>
+#include <atomic>
 #include <chrono>
 #include <cstdint>
 #include <functional>
@@ -18,6 +15,11 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/str_format.h"
+#include <asio/executor_work_guard.hpp>
+#include <asio/io_context.hpp>
+#include <asio/post.hpp>
+#include <asio/steady_timer.hpp>
+
 #include "client/address.h"
 #include "client/backoff.h"
 #include "client/connection.h"
@@ -34,8 +36,8 @@ absl::StatusOr<const Table*> ReplyAs(const wire::Message& message) {
     return StatusFromWire(failure->code(), FromWire(failure->message()));
   }
   if (message.body_type() != wire::BodyTraits<Table>::enum_value) {
-    return absl::InternalError(absl::StrFormat("the broker answered with a %s",
-                                               wire::EnumNameBody(message.body_type())));
+    return absl::InternalError(
+        absl::StrFormat("the broker answered with a %s", wire::EnumNameBody(message.body_type())));
   }
   return static_cast<const Table*>(message.body());
 }
@@ -109,9 +111,13 @@ class Core : public std::enable_shared_from_this<Core> {
   // The listener is told of every connection from now on, and at once of the present one.
   void AddListener(const std::shared_ptr<Listener>& listener);
 
-  // Pushes of a subscription go to `sink` until RemoveSubscription or the connection's end.
-  using PushSink = std::function<void(const ReceivedFrame&)>;
-  std::uint32_t AddSubscription(PushSink sink);
+  // Any thread: an id for a new subscription.
+  std::uint32_t NextSubscription() { return ++last_subscription_; }
+  // Pushes of a subscription go to `sink` until RemoveSubscription; null: the connection is gone,
+  // and the subscription with it.
+  using PushSink = std::function<void(const ReceivedFrame*)>;
+  void AddSubscription(std::uint32_t id, PushSink sink) { subscriptions_[id] = std::move(sink); }
+  bool HasSubscription(std::uint32_t id) const { return subscriptions_.contains(id); }
   void RemoveSubscription(std::uint32_t id) { subscriptions_.erase(id); }
 
   asio::io_context& io() { return *io_; }
@@ -150,7 +156,7 @@ class Core : public std::enable_shared_from_this<Core> {
   std::vector<std::weak_ptr<Listener>> listeners_;
   Calls calls_;
   absl::flat_hash_map<std::uint32_t, PushSink> subscriptions_;
-  std::uint32_t last_subscription_ = 0;
+  std::atomic<std::uint32_t> last_subscription_{0};
 
   std::thread thread_;
 };

@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "absl/strings/str_format.h"
+
 #include "protocol/error_code.h"
 
 namespace cairn::client {

@@ -8,6 +8,7 @@
 #include <string_view>
 
 #include "absl/status/statusor.h"
+
 #include "protocol/messages.h"
 #include "protocol/types.h"
 

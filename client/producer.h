@@ -6,6 +6,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+
 #include "client/cluster.h"
 #include "client/options.h"
 #include "client/record.h"
@@ -34,8 +35,8 @@ struct Delivery {
 // lingered long enough. Transient errors are retried with backoff until delivery_timeout.
 //
 // Threads: any thread may call anything. Delivery callbacks run on the cluster's I/O thread, in
-// offset order per partition: they must be quick, must not block and may call Send of a producer with
-// WhenFull::kFail. Every accepted record gets exactly one callback, at the latest in Close.
+// offset order per partition: they must be quick, must not block and may call Send of a producer
+// with WhenFull::kFail. Every accepted record gets exactly one callback, at the latest in Close.
 class Producer {
  public:
   using OnDelivery = std::function<void(const Delivery&)>;
@@ -65,8 +66,9 @@ class Producer {
 
  private:
   class State;
-  explicit Producer(std::shared_ptr<State> state);
+  Producer(std::shared_ptr<Cluster> cluster, std::shared_ptr<State> state);
 
+  std::shared_ptr<Cluster> cluster_;
   std::shared_ptr<State> state_;
 };
 

@@ -5,6 +5,7 @@
 #include <optional>
 
 #include "absl/status/statusor.h"
+
 #include "protocol/bytes.h"
 #include "protocol/frame.h"
 #include "protocol/messages.h"

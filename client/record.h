@@ -21,8 +21,8 @@ struct ProduceRecord {
   std::optional<std::string_view> key;
   std::optional<std::string_view> value;
   std::vector<Header> headers;
-  Timestamp timestamp = kNoTimestamp;      // kNoTimestamp: the time of the call to Send
-  PartitionIndex partition{-1};            // -1: by the key; without a key, a sticky partition per batch
+  Timestamp timestamp = kNoTimestamp;  // kNoTimestamp: the time of the call to Send
+  PartitionIndex partition{-1};  // -1: by the key; without a key, a sticky partition per batch
 };
 
 struct ConsumedHeader {
