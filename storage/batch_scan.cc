@@ -144,8 +144,8 @@ absl::StatusOr<bool> IsZero(const File& file, std::int64_t position, std::int64_
   return last == position;
 }
 
-std::int64_t CountBatches(ByteView bytes, Offset from) {
-  std::int64_t count = 0;
+FoundBatches FindBatches(ByteView bytes, Offset from) {
+  FoundBatches found;
   std::size_t at = 0;
   while (at + kBatchHeaderBytes <= bytes.size()) {
     const ByteView rest = bytes.subspan(at);
@@ -154,14 +154,15 @@ std::int64_t CountBatches(ByteView bytes, Offset from) {
         LoadBe<std::int64_t>(rest, kBaseOffsetAt) >= from.value()) {
       const absl::StatusOr<RecordBatchView> batch = RecordBatchView::Parse(rest);
       if (batch.ok()) {
-        ++count;
+        ++found.count;
         at += batch->size();
+        found.end = at;
         continue;
       }
     }
     ++at;
   }
-  return count;
+  return found;
 }
 
 }  // namespace cairn::storage

@@ -79,8 +79,12 @@ absl::StatusOr<bool> IsZero(const File& file, std::int64_t position, std::int64_
 // One past the last byte in [position, end) that is not zero; `position` if there is none.
 absl::StatusOr<std::int64_t> LastNonZero(const File& file, std::int64_t position, std::int64_t end);
 
+struct FoundBatches {
+  std::int64_t count = 0;
+  std::size_t end = 0;  // one past the last of them; 0: none
+};
 // Looks for whole, valid batches with offsets of at least `from` anywhere in `bytes`, at any byte,
 // and counts those that do not overlap. For the leftovers of a crash.
-std::int64_t CountBatches(ByteView bytes, Offset from);
+FoundBatches FindBatches(ByteView bytes, Offset from);
 
 }  // namespace cairn::storage

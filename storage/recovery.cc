@@ -20,6 +20,14 @@ constexpr std::int64_t kQuarantinePiece = 64 << 20;
 // A snapshot beyond this is none of ours: some 200 bytes a producer.
 constexpr std::int64_t kProducerSnapshotBytesMax = 256 << 20;
 
+// Where what a crash left may reach: a batch may end in zeros, but not in more than it is long.
+absl::StatusOr<std::int64_t> EndOfLeftovers(const File& file, std::int64_t position,
+                                            std::int64_t size) {
+  ASSIGN_OR_RETURN(const std::int64_t last, LastNonZero(file, position, size));
+  if (last == position) return position;
+  return std::min(size, last + static_cast<std::int64_t>(kBatchBytesMax));
+}
+
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<Log>> Log::Open(DataDir& data_dir, LogIdentity identity,
@@ -281,10 +289,10 @@ absl::StatusOr<LogRecovery::Outcome> LogRecovery::Torn(const ManifestSegment& se
     if (log_.manifest_->state().segments.back().base != segment.base) {
       return Offline(at, scan.status());
     }
-    ASSIGN_OR_RETURN(const std::int64_t last, LastNonZero(file, scan.position(), size));
+    ASSIGN_OR_RETURN(const std::int64_t last, EndOfLeftovers(file, scan.position(), size));
     Bytes rest(static_cast<std::size_t>(last - scan.position()));
     RETURN_IF_ERROR(file.ReadAll(scan.position(), rest));
-    if (CountBatches(rest, at) > 0) return Offline(at, scan.status());
+    if (FindBatches(rest, at).count > 0) return Offline(at, scan.status());
   }
   RETURN_IF_ERROR(Cut(file, scan.position(), size, at));
   // What was begun after a torn tail goes with it.
@@ -298,24 +306,31 @@ absl::StatusOr<LogRecovery::Outcome> LogRecovery::Torn(const ManifestSegment& se
   return Outcome::kStop;
 }
 
-// Saves [position, size) up to its last byte that is not zero, then cuts it off, durably.
+// Saves [position, size) without the zeros behind it, then cuts it off, durably.
 absl::Status LogRecovery::Cut(const File& file, std::int64_t position, std::int64_t size,
                               Offset from) {
-  ASSIGN_OR_RETURN(const std::int64_t last, LastNonZero(file, position, size));
+  ASSIGN_OR_RETURN(const std::int64_t last, EndOfLeftovers(file, position, size));
   const std::string name = (log_.place_->directory.filename() / file.path().filename()).string();
+  std::int64_t end = position;
   for (std::int64_t at = position; at < last; at += kQuarantinePiece) {
     Bytes piece(static_cast<std::size_t>(std::min(kQuarantinePiece, last - at)));
     RETURN_IF_ERROR(file.ReadAll(at, piece));
+    const FoundBatches batches = FindBatches(piece, from);
+    // Zeros may be the end of a batch, but most are only reserved room.
+    std::size_t used = piece.size();
+    while (used > batches.end && piece[used - 1] == std::byte{0}) --used;
+    piece.resize(used);
+    if (piece.empty()) continue;
+    end = at + static_cast<std::int64_t>(used);
     ASSIGN_OR_RETURN(const fs::path saved, log_.data_dir_.QuarantineBytes(
                                                absl::StrFormat("%s.from-%d", name, at), piece));
-    const std::int64_t batches = CountBatches(piece, from);
-    report_.batches_cut += batches;
+    report_.batches_cut += batches.count;
     report_.notes.push_back(absl::StrFormat(
         "%s: a torn tail of %d bytes at position %d (offset %d) was cut, %d whole batches stood in "
         "it; saved as %s",
-        name, piece.size(), at, from.value(), batches, saved.string()));
+        name, piece.size(), at, from.value(), batches.count, saved.string()));
   }
-  report_.bytes_cut += last - position;
+  report_.bytes_cut += end - position;
   changed_ = true;
   RETURN_IF_ERROR(file.Truncate(position));
   return file.Sync();

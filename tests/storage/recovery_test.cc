@@ -1,0 +1,344 @@
+#include "tests/storage/log_fixture.h"
+
+namespace cairn::storage {
+namespace {
+
+// What survives must be whole batches from the beginning; gives how many bytes.
+std::size_t CheckPrefix(const Bytes& survived, const Bytes& whole) {
+  REQUIRE(survived.size() <= whole.size());
+  REQUIRE(std::equal(survived.begin(), survived.end(), whole.begin()));
+  return survived.size();
+}
+
+// Thousands of openings, each with its syncs: in memory where there is a place for it.
+class Copies {
+ public:
+  Copies() {
+    if (std::filesystem::is_directory("/dev/shm")) {
+      std::string pattern = "/dev/shm/cairn-test-XXXXXX";
+      if (::mkdtemp(pattern.data()) != nullptr) path_ = in_memory_ = pattern;
+    }
+  }
+  ~Copies() {
+    std::error_code ignored;
+    if (!in_memory_.empty()) std::filesystem::remove_all(in_memory_, ignored);
+  }
+  const std::filesystem::path& path() const { return path_; }
+
+ private:
+  TempDir temp_;
+  std::filesystem::path path_ = temp_.path();
+  std::filesystem::path in_memory_;
+};
+
+std::filesystem::path CopyOf(const std::filesystem::path& data, const Copies& to) {
+  const std::filesystem::path copy = to.path() / "copy";
+  std::filesystem::remove_all(copy);
+  std::filesystem::copy(data, copy, std::filesystem::copy_options::recursive);
+  return copy;
+}
+
+struct Outcome {
+  RecoveryReport report;
+  Bytes survived;
+  absl::Status read_status;
+  Offset log_end;
+};
+
+// Opens the log in a copy of a data directory and reads all that it gives.
+Outcome OpenAndRead(const std::filesystem::path& data) {
+  Outcome outcome;
+  auto data_dir = DataDir::Open(data);
+  REQUIRE(data_dir.ok());
+  auto log = Log::Open(**data_dir, LogFixture::Identity(), {}, kNow, outcome.report);
+  INFO(log.status().ToString());
+  REQUIRE(log.ok());
+  outcome.log_end = (*log)->log_end();
+  ReadCursor cursor;
+  Offset from = (*log)->log_start();
+  for (int i = 0; i < 1000; ++i) {
+    if (from >= (*log)->log_end()) break;
+    auto read = (*log)->Read(from, (*log)->log_end(), 1 << 20, cursor);
+    outcome.read_status = read.status();
+    if (!read.ok()) break;
+    if (read->cold != nullptr) {
+      (void)read->cold->Prepare(read->cold_position);
+      continue;
+    }
+    AppendBytes(outcome.survived, read->view.bytes);
+    from = read->next;
+  }
+  // A log that found nothing wrong goes on.
+  if (outcome.report.damage.ok() && outcome.read_status.ok()) {
+    Bytes batch = MakeBatch(2, 10);
+    const absl::StatusOr<Offset> base = (*log)->Append(batch, kNow);
+    INFO(base.status().ToString());
+    REQUIRE(base.ok());
+    REQUIRE(*base == outcome.log_end);
+  }
+  return outcome;
+}
+
+bool IsDamage(const Outcome& outcome) {
+  return !outcome.report.damage.ok() || CodeOf(outcome.read_status) == ErrorCode::kPartitionOffline;
+}
+
+// Three batches, of which `durable` are below the frontier.
+struct ThreeBatches {
+  explicit ThreeBatches(int durable) {
+    for (int i = 0; i < 3; ++i) {
+      if (i == durable) fixture.Sync();
+      Bytes batch = MakeBatch(2, 20);
+      fixture.AppendBytes(batch);
+      AppendBytes(whole, batch);
+      ends.push_back(whole.size());
+    }
+    if (durable == 3) fixture.Sync();
+    floor = durable == 0 ? 0 : ends[static_cast<std::size_t>(durable - 1)];
+    fixture.Kill();
+  }
+  LogFixture fixture;
+  Bytes whole;
+  std::vector<std::size_t> ends;
+  std::size_t floor = 0;
+};
+
+TEST_CASE("Recovery: after a crash every cut of the log leaves whole batches",
+          "[storage][recovery]") {
+  const int durable = GENERATE(0, 1, 2, 3);
+  ThreeBatches log(durable);
+  Copies temp;
+  ForEveryCut(log.whole, [&](const Bytes& cut, std::size_t length) {
+    const std::filesystem::path copy = CopyOf(log.fixture.data(), temp);
+    WriteFile(copy / "orders-0" / "00000000000000000000.log", cut);
+    const Outcome outcome = OpenAndRead(copy);
+    const std::size_t survived = CheckPrefix(outcome.survived, log.whole);
+    std::size_t wanted = 0;
+    for (const std::size_t end : log.ends) {
+      if (end <= length) wanted = end;
+    }
+    INFO("cut to " << length << " bytes, durable to " << log.floor);
+    CHECK(survived == wanted);
+    CHECK(outcome.report.damage.ok() == (length >= log.floor));
+    if (length >= log.floor) {
+      // Zeros at the end of what is cut do not count: they may never have been written.
+      const auto torn = static_cast<std::int64_t>(length - wanted);
+      CHECK(outcome.report.bytes_cut <= torn);
+      CHECK(outcome.report.bytes_cut >= torn - 16);
+    }
+  });
+}
+
+TEST_CASE("Recovery: after a crash every flipped byte is damage or an unharmed prefix",
+          "[storage][recovery]") {
+  const int durable = GENERATE(0, 1, 3);
+  ThreeBatches log(durable);
+  Copies temp;
+  ForEveryFlip(log.whole, [&](const Bytes& damaged, std::size_t at) {
+    const std::filesystem::path copy = CopyOf(log.fixture.data(), temp);
+    WriteFile(copy / "orders-0" / "00000000000000000000.log", damaged);
+    const Outcome outcome = OpenAndRead(copy);
+    const std::size_t survived = CheckPrefix(outcome.survived, log.whole);
+    INFO("byte " << at << " flipped, durable to " << log.floor);
+    CHECK(survived <= at);
+    if (at < log.floor) {
+      // Found at once (in the headers that producers are rebuilt from) or when read; never cut.
+      CHECK(IsDamage(outcome));
+      CHECK(std::filesystem::file_size(copy / "orders-0" / "00000000000000000000.log") >=
+            log.floor);
+    } else {
+      CHECK(outcome.report.damage.ok());
+      CHECK(outcome.report.bytes_cut > 0);
+      CHECK(!std::filesystem::is_empty(copy / "quarantine"));
+    }
+  });
+}
+
+TEST_CASE("Recovery: after a clean stop every cut or flip is damage", "[storage][recovery]") {
+  LogFixture fixture;
+  for (int i = 0; i < 3; ++i) fixture.Append(2);
+  const Bytes whole = fixture.ReadAll();
+  fixture.StopCleanly();
+  REQUIRE(ReadBack(fixture.LogFile(0)) == whole);
+  Copies temp;
+  ForEveryCut(whole, [&](const Bytes& cut, std::size_t) {
+    const std::filesystem::path copy = CopyOf(fixture.data(), temp);
+    WriteFile(copy / "orders-0" / "00000000000000000000.log", cut);
+    const Outcome outcome = OpenAndRead(copy);
+    CheckPrefix(outcome.survived, whole);
+    CHECK(!outcome.report.damage.ok());
+    CHECK(std::filesystem::file_size(copy / "orders-0" / "00000000000000000000.log") == cut.size());
+  });
+  ForEveryFlip(whole, [&](const Bytes& damaged, std::size_t at) {
+    const std::filesystem::path copy = CopyOf(fixture.data(), temp);
+    WriteFile(copy / "orders-0" / "00000000000000000000.log", damaged);
+    const Outcome outcome = OpenAndRead(copy);
+    CHECK(CheckPrefix(outcome.survived, whole) <= at);
+    CHECK(IsDamage(outcome));
+  });
+}
+
+TEST_CASE("Recovery: the index is derived, whatever stands in it", "[storage][recovery]") {
+  LogFixture fixture({.index_interval_bytes = 100});
+  for (int i = 0; i < 8; ++i) fixture.Append(2, 60);
+  const Bytes whole = fixture.ReadAll();
+  fixture.StopCleanly();
+  const Bytes index = ReadBack(fixture.IndexFile(0));
+  REQUIRE(index.size() > 100);
+  Copies temp;
+  const auto check = [&](const Bytes& odd, std::size_t) {
+    const std::filesystem::path copy = CopyOf(fixture.data(), temp);
+    WriteFile(copy / "orders-0" / "00000000000000000000.index", odd);
+    const Outcome outcome = OpenAndRead(copy);
+    CHECK(outcome.survived == whole);
+  };
+  ForEveryCut(index, check);
+  ForEveryFlip(index, check);
+}
+
+TEST_CASE("Recovery: zeros behind the end are no torn tail", "[storage][recovery]") {
+  LogFixture fixture;
+  fixture.Append(3);
+  fixture.Sync();
+  fixture.Append(3);
+  const Bytes all = fixture.ReadAll();
+  REQUIRE(std::filesystem::file_size(fixture.LogFile(0)) > all.size());
+  fixture.Crash();
+  CHECK(fixture.report().bytes_cut == 0);
+  CHECK(fixture.report().damage.ok());
+  CHECK(fixture.ReadAll() == all);
+  CHECK(std::filesystem::file_size(fixture.LogFile(0)) == all.size());
+}
+
+TEST_CASE("Recovery: whole batches behind a torn one are counted and saved, not served",
+          "[storage][recovery]") {
+  ThreeBatches log(1);
+  Bytes file = log.whole;
+  file[log.ends[0] + 70] ^= std::byte{1};
+  WriteFile(log.fixture.LogFile(0), file);
+  log.fixture.Open();
+  CHECK(log.fixture.report().batches_cut == 1);
+  CHECK(log.fixture.report().bytes_cut ==
+        static_cast<std::int64_t>(log.whole.size() - log.ends[0]));
+  CHECK(log.fixture.log().log_end() == Offset(2));
+  CHECK(log.fixture.log().leader_epoch() == LeaderEpoch(1));
+  CHECK(log.fixture.Append(1) == Offset(2));
+}
+
+TEST_CASE("Recovery: without a frontier only a tail that nothing follows is cut",
+          "[storage][recovery]") {
+  const int broken = GENERATE(1, 2);
+  ThreeBatches log(3);
+  Bytes file = log.whole;
+  file[log.ends[static_cast<std::size_t>(broken - 1)] + 70] ^= std::byte{1};
+  WriteFile(log.fixture.LogFile(0), file);
+  Bytes frontier = ReadBack(log.fixture.data() / "frontier");
+  frontier[0] ^= std::byte{1};
+  WriteFile(log.fixture.data() / "frontier", frontier);
+  log.fixture.Open();
+  REQUIRE(!log.fixture.data_dir().frontier_damage().ok());
+  CHECK(log.fixture.report().damage.ok() == (broken == 2));
+  CHECK(log.fixture.log().log_end() == Offset(broken * 2));
+  CHECK(log.fixture.ReadAll().size() == log.ends[static_cast<std::size_t>(broken - 1)]);
+}
+
+TEST_CASE("Recovery: several unsealed segments in a row", "[storage][recovery]") {
+  LogFixture fixture({.segment_bytes = 1000});
+  for (int i = 0; i < 3; ++i) fixture.Append(1, 300);
+  fixture.Sync();
+  for (int i = 0; i < 9; ++i) fixture.Append(1, 300);
+  REQUIRE(fixture.log().segment_count() >= 4);
+  const Bytes all = fixture.ReadAll();
+  fixture.Crash();
+  CHECK(fixture.report().damage.ok());
+  CHECK(fixture.ReadAll() == all);
+  CHECK(fixture.log().log_end() == Offset(12));
+  fixture.Sync();
+  fixture.SealAll();
+  fixture.Crash();
+  CHECK(fixture.ReadAll() == all);
+}
+
+TEST_CASE("Recovery: a torn segment takes the later ones with it", "[storage][recovery]") {
+  LogFixture fixture({.segment_bytes = 1000});
+  for (int i = 0; i < 3; ++i) fixture.Append(1, 300);
+  fixture.Sync();
+  for (int i = 0; i < 9; ++i) fixture.Append(1, 300);
+  const std::int64_t second = fixture.log().Segments()[2]->base().value();
+  fixture.Kill();
+  Bytes file = ReadBack(fixture.LogFile(second));
+  file[100] ^= std::byte{1};
+  WriteFile(fixture.LogFile(second), file);
+  fixture.Open();
+  CHECK(fixture.report().damage.ok());
+  CHECK(fixture.log().log_end() == Offset(second));
+  CHECK(fixture.log().segment_count() == 2);
+  CHECK(fixture.Append(1) == Offset(second));
+  const Bytes all = fixture.ReadAll();
+  fixture.Crash();
+  CHECK(fixture.ReadAll() == all);
+}
+
+TEST_CASE("Recovery: damage in an older segment serves what stands before it",
+          "[storage][recovery]") {
+  LogFixture fixture({.segment_bytes = 1000});
+  for (int i = 0; i < 12; ++i) fixture.Append(1, 300);
+  fixture.Sync();
+  fixture.SealAll();
+  const std::int64_t second = fixture.log().Segments()[1]->base().value();
+  fixture.StopCleanly();
+  Bytes file = ReadBack(fixture.LogFile(second));
+  file[100] ^= std::byte{1};
+  WriteFile(fixture.LogFile(second), file);
+  fixture.Open();
+  CHECK(fixture.report().damage.ok());  // nobody has read it yet
+  absl::Status status;
+  const Bytes before = fixture.ReadAll(Offset(0), 1 << 20, status);
+  CHECK(!before.empty());
+  CHECK(CodeOf(status) == ErrorCode::kPartitionOffline);
+  CHECK(std::string(status.message()).find("position 0") != std::string::npos);
+  CHECK(CodeOf(fixture.log().write_state()) == ErrorCode::kPartitionOffline);
+  Bytes batch = MakeBatch(1, 1);
+  CHECK(CodeOf(fixture.log().Append(batch, kNow).status()) == ErrorCode::kPartitionOffline);
+  CHECK(fixture.ReadAll(Offset(0), 1, status) == before);
+  ReadCursor cursor;
+  CHECK(CodeOf(fixture.Read(Offset(11), Offset(12), 1, cursor).status()) ==
+        ErrorCode::kPartitionOffline);
+}
+
+TEST_CASE("Recovery: a lost file or manifest is damage, not an empty log", "[storage][recovery]") {
+  LogFixture fixture;
+  fixture.Append(5);
+  fixture.Sync();
+  const bool clean = GENERATE(false, true);
+  if (clean) {
+    fixture.StopCleanly();
+  } else {
+    fixture.Kill();
+  }
+  std::filesystem::remove(GENERATE(true, false) ? fixture.LogFile(0)
+                                                : fixture.directory() / kManifestFileName);
+  fixture.Open();
+  CHECK(!fixture.report().damage.ok());
+  Bytes batch = MakeBatch(1, 1);
+  CHECK(CodeOf(fixture.log().Append(batch, kNow).status()) == ErrorCode::kPartitionOffline);
+  ReadCursor cursor;
+  CHECK(CodeOf(fixture.log().Read(Offset(0), Offset(5), 1, cursor).status()) ==
+        ErrorCode::kPartitionOffline);
+}
+
+TEST_CASE("Recovery: another topic's files are refused", "[storage][recovery]") {
+  LogFixture fixture;
+  fixture.Append(5);
+  fixture.Sync();
+  fixture.StopCleanly();
+  auto data_dir = DataDir::Open(fixture.data());
+  REQUIRE(data_dir.ok());
+  LogIdentity other = LogFixture::Identity();
+  other.topic = IdOf(99);
+  RecoveryReport report;
+  CHECK(absl::IsFailedPrecondition(Log::Open(**data_dir, other, {}, kNow, report).status()));
+}
+
+}  // namespace
+}  // namespace cairn::storage
