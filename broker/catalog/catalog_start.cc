@@ -52,8 +52,10 @@ absl::Status CheckNotLost(storage::DataDir& data_dir, const storage::LogIdentity
 
 absl::StatusOr<std::unique_ptr<Catalog>> Catalog::Open(Rooms rooms, Timestamp now) {
   std::unique_ptr<Catalog> catalog(new Catalog(rooms));
-  catalog->clean_start_ =
-      rooms.data_dir.frontier().was_clean() && rooms.data_dir.frontier_damage().ok();
+  // A directory without a single partition has nothing that could have been cut short.
+  ASSIGN_OR_RETURN(const auto found, rooms.data_dir.ListPartitions());
+  catalog->clean_start_ = (rooms.data_dir.frontier().was_clean() || found.empty()) &&
+                          rooms.data_dir.frontier_damage().ok();
   const absl::Status& damage = rooms.data_dir.frontier_damage();
   if (!damage.ok())
     catalog->NoteProblem("the frontier was damaged: " + std::string(damage.message()));

@@ -59,6 +59,16 @@ int Report(Session& session, const absl::Status& status) {
   return IsUsageError(status) ? kExitUsage : kExitFailed;
 }
 
+// CLI11 asks for a subcommand before it looks at the word that should have been one.
+int ReportUsage(const CLI::App& app, const CLI::ParseError& error) {
+  if (error.get_exit_code() == static_cast<int>(CLI::ExitCodes::RequiredError)) {
+    for (const std::string& word : app.remaining(/*recurse=*/true)) {
+      Session::Say(absl::StrFormat("'%s' is not known here", word));
+    }
+  }
+  return app.exit(error) == 0 ? kExitOk : kExitUsage;
+}
+
 int Main(int argc, char** argv) {
   CLI::App app("Talks to a Cairn broker: topics, records, offsets; and looks at its files.",
                "cairn");
@@ -69,7 +79,7 @@ int Main(int argc, char** argv) {
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
-    return app.exit(error) == 0 ? kExitOk : kExitUsage;
+    return ReportUsage(app, error);
   }
   Interrupt::Install();
   const absl::StatusOr<int> outcome = chosen(session);
