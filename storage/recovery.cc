@@ -156,8 +156,10 @@ absl::Status LogRecovery::ClearStrays() {
   const ManifestState& state = log_.manifest_->state();
   const Offset first = state.segments.empty() ? state.log_start : state.segments.front().base;
   for (const auto& [base, name] : files_) {
-    const bool is_listed = std::any_of(state.segments.begin(), state.segments.end(),
-                                       [&](const auto& segment) { return segment.base == base; });
+    const auto has_base = [at = base](const ManifestSegment& segment) {
+      return segment.base == at;
+    };
+    const bool is_listed = std::any_of(state.segments.begin(), state.segments.end(), has_base);
     if (is_listed) continue;
     if (base < first) {
       RETURN_IF_ERROR(RemoveFile(log_.place_->directory / IndexFileName(base)));

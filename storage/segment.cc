@@ -91,7 +91,8 @@ bool Segment::HasRoomFor(std::size_t size, std::int64_t offsets, std::int64_t se
   const std::int64_t end = extent_.length + static_cast<std::int64_t>(size);
   const std::int64_t span = extent_.next_offset - base_ + offsets;
   if (span > std::int64_t{UINT32_MAX}) return false;
-  return end <= (extent_.length == 0 ? capacity_ : std::min(segment_bytes, capacity_));
+  // An empty one takes a batch of any size: rolling would not help.
+  return extent_.length == 0 || end <= std::min(segment_bytes, capacity_);
 }
 
 absl::Status Segment::ReserveFor(const File& file, std::size_t size) {
@@ -126,6 +127,11 @@ absl::Status Segment::Append(ByteView batch, Offset next_offset, Timestamp max_t
                              Timestamp now) {
   CAIRN_CHECK(growing_);
   ASSIGN_OR_RETURN(const std::shared_ptr<File> file, Descriptor());
+  if (const auto end = extent_.length + static_cast<std::int64_t>(batch.size()); end > capacity_) {
+    const std::lock_guard lock(mutex_);
+    capacity_ = end;
+    mapping_.reset();
+  }
   RETURN_IF_ERROR(ReserveFor(*file, batch.size()));
   if (absl::Status written = file->WriteAll(extent_.length, batch); !written.ok()) {
     return RollBack(*file, written);
@@ -234,7 +240,7 @@ void Segment::MarkReopened() {
 
 absl::Status Segment::CloseClean() {
   Finish();
-  if (sealed_ || sealing_) return absl::OkStatus();
+  if (sealed_) return absl::OkStatus();
   CAIRN_CHECK(unsynced() == 0);
   ASSIGN_OR_RETURN(const std::shared_ptr<File> file, Descriptor());
   ASSIGN_OR_RETURN(const std::int64_t size, file->Size());
