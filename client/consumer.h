@@ -41,7 +41,7 @@ struct Assignment {
   StartPosition start = StartPosition::Earliest();
   // Where to end: the present end of the log, or before an offset. Neither: never.
   bool stop_at_present_end = false;
-  std::optional<Offset> stop_before;
+  std::optional<Offset> stop_before = std::nullopt;
 };
 
 // Something other than a record that a reader must hear about.

@@ -57,10 +57,11 @@ void PartitionQueue::OnIdentity(const ProducerIdentity& identity) {
   // Those that may be in the log cannot be sent again under another epoch; the others can.
   std::deque<std::unique_ptr<Batch>> again;
   for (Numbered& entry : numbered_) {
+    if (entry.state == State::kGone) continue;
     if (entry.state == State::kAppended) {
-      Settle(std::move(entry), absl::OkStatus(), Delivery::Outcome::kAppended);
+      Settle(entry, absl::OkStatus(), Delivery::Outcome::kAppended);
     } else if (!Certain(entry)) {
-      Settle(std::move(entry),
+      Settle(entry,
              absl::UnknownError(
                  absl::StrFormat("the broker no longer tells whether this batch was appended: %s",
                                  std::string(last_error_.message()))),
@@ -123,12 +124,9 @@ void PartitionQueue::OnAnswer(std::uint64_t serial, const Answer& answer, TimePo
   } else if (IsAboutSequence(code)) {
     entry->state = State::kOutOfOrder;
   } else {
+    entry->state = State::kTryAgain;
     if (!IsDefiniteRefusal(code)) entry->maybe_appended = true;
-    if (IsTransient(answer.status)) {
-      entry->state = State::kTryAgain;
-    } else {
-      Refuse(entry, answer.status);
-    }
+    if (!IsTransient(answer.status)) GiveUp(entry, answer.status);
   }
   DeliverFront();
   ReviewWithBackoff(now);
@@ -147,7 +145,7 @@ void PartitionQueue::OnDisconnected() {
   }
   // Nothing would recognise a repeat, so none is sent.
   for (Numbered& entry : numbered_) {
-    Settle(std::move(entry), absl::UnavailableError("the connection broke while it was sent"),
+    Settle(entry, absl::UnavailableError("the connection broke while it was sent"),
            Delivery::Outcome::kUnknown);
   }
   numbered_.clear();
@@ -157,9 +155,7 @@ void PartitionQueue::OnDisconnected() {
 // patience before anything is sent again.
 bool PartitionQueue::Review() {
   if (identity_broken_ || AnyOnWire()) return false;
-  const auto first = std::find_if(numbered_.begin(), numbered_.end(), [](const Numbered& entry) {
-    return entry.state != State::kAppended;
-  });
+  const auto first = std::find_if(numbered_.begin(), numbered_.end(), IsOpen);
   if (first == numbered_.end()) return false;
   if (first->state == State::kOutOfOrder) {
     // All before it is appended or gone, so its sequence will never fit again.
@@ -168,7 +164,7 @@ bool PartitionQueue::Review() {
   }
   const bool patience = first->state == State::kTryAgain;
   for (auto entry = first; entry != numbered_.end(); ++entry) {
-    if (entry->state != State::kAppended) entry->state = State::kResend;
+    if (IsOpen(*entry)) entry->state = State::kResend;
   }
   return patience;
 }
@@ -184,12 +180,12 @@ void PartitionQueue::EndIdentity(Entries::iterator gap) {
   for (auto entry = gap; entry != numbered_.end(); ++entry) entry->behind_gap = true;
 }
 
-// `gone` was certainly not appended. If it was the last to be numbered, all attempts at its
-// sequence are answered, so the next batch may have it; else the identity ends.
-void PartitionQueue::LeaveGap(const Numbered& gone, Entries::iterator next) {
-  if (!identity_broken_ && gone.batch != nullptr &&
-      SequenceAfter(gone.base_sequence, gone.batch->record_count) == next_sequence_) {
-    next_sequence_ = gone.base_sequence;
+// A batch before `next` was certainly not appended and is gone. If it was the last to be numbered,
+// all attempts at its sequence are answered, so the next batch may have it; else the identity ends.
+void PartitionQueue::LeaveGap(std::int32_t base_sequence, std::int32_t records,
+                              Entries::iterator next) {
+  if (!identity_broken_ && SequenceAfter(base_sequence, records) == next_sequence_) {
+    next_sequence_ = base_sequence;
   } else {
     EndIdentity(next);
   }
@@ -197,24 +193,32 @@ void PartitionQueue::LeaveGap(const Numbered& gone, Entries::iterator next) {
 
 // Certainly not appended.
 bool PartitionQueue::Certain(const Numbered& entry) {
-  return entry.behind_gap || (!entry.maybe_appended && entry.state != State::kOnWire);
+  return IsOpen(entry) &&
+         (entry.behind_gap || (!entry.maybe_appended && entry.state != State::kOnWire));
 }
 
 Delivery::Outcome PartitionQueue::OutcomeOf(const Numbered& entry) {
   return Certain(entry) ? Delivery::Outcome::kRefused : Delivery::Outcome::kUnknown;
 }
 
-// Takes one out that was refused for good.
-void PartitionQueue::Refuse(Entries::iterator entry, const absl::Status& why) {
-  entry->state = State::kTryAgain;  // no longer on the wire
+// Reports one that is not sent again; returns the one behind it.
+PartitionQueue::Entries::iterator PartitionQueue::GiveUp(Entries::iterator entry,
+                                                         const absl::Status& why) {
   const Delivery::Outcome outcome = OutcomeOf(*entry);
-  Numbered gone = std::move(*entry);
+  const std::int32_t base_sequence = entry->base_sequence;
+  const std::int32_t records = entry->batch->record_count;
+  Settle(*entry, why, outcome);
+  if (outcome == Delivery::Outcome::kUnknown) {
+    entry->state = State::kGone;
+    return std::next(entry);
+  }
   const auto next = numbered_.erase(entry);
-  if (outcome == Delivery::Outcome::kRefused) LeaveGap(gone, next);
-  Settle(std::move(gone), why, outcome);
+  LeaveGap(base_sequence, records, next);
+  return next;
 }
 
-void PartitionQueue::Settle(Numbered entry, const absl::Status& status, Delivery::Outcome outcome) {
+void PartitionQueue::Settle(Numbered& entry, const absl::Status& status,
+                            Delivery::Outcome outcome) {
   settled_.push_back({.batch = std::move(entry.batch),
                       .status = status,
                       .outcome = outcome,
@@ -223,8 +227,11 @@ void PartitionQueue::Settle(Numbered entry, const absl::Status& status, Delivery
 }
 
 void PartitionQueue::DeliverFront() {
-  while (!numbered_.empty() && numbered_.front().state == State::kAppended) {
-    Settle(std::move(numbered_.front()), absl::OkStatus(), Delivery::Outcome::kAppended);
+  while (!numbered_.empty() && !IsOpen(numbered_.front())) {
+    Numbered& front = numbered_.front();
+    if (front.state == State::kAppended) {
+      Settle(front, absl::OkStatus(), Delivery::Outcome::kAppended);
+    }
     numbered_.pop_front();
   }
 }
@@ -237,15 +244,7 @@ void PartitionQueue::Expire(TimePoint now) {
         last_error_.ok() ? "" : "; the last error was: ", std::string(last_error_.message())));
   };
   for (auto entry = numbered_.begin(); entry != numbered_.end();) {
-    if (entry->state == State::kAppended || !late(entry->batch)) {
-      ++entry;
-      continue;
-    }
-    const Delivery::Outcome outcome = OutcomeOf(*entry);
-    Numbered gone = std::move(*entry);
-    entry = numbered_.erase(entry);
-    if (outcome == Delivery::Outcome::kRefused) LeaveGap(gone, entry);
-    Settle(std::move(gone), why(), outcome);
+    entry = IsOpen(*entry) && late(entry->batch) ? GiveUp(entry, why()) : std::next(entry);
   }
   DeliverFront();
   while (!waiting_.empty() && late(waiting_.front())) {
@@ -256,23 +255,11 @@ void PartitionQueue::Expire(TimePoint now) {
 }
 
 void PartitionQueue::FailAll(const absl::Status& why, bool on_wire_too) {
-  Entries kept;
-  for (Numbered& entry : numbered_) {
-    if (entry.state == State::kAppended) {
-      if (on_wire_too) {
-        Settle(std::move(entry), absl::OkStatus(), Delivery::Outcome::kAppended);
-      } else {
-        kept.push_back(std::move(entry));
-      }
-    } else if (entry.state == State::kOnWire && !on_wire_too) {
-      kept.push_back(std::move(entry));
-    } else {
-      const Delivery::Outcome outcome = OutcomeOf(entry);
-      if (outcome == Delivery::Outcome::kRefused) identity_broken_ = options_.idempotent;
-      Settle(std::move(entry), why, outcome);
-    }
+  for (auto entry = numbered_.begin(); entry != numbered_.end();) {
+    const bool on_wire = entry->state == State::kOnWire;
+    const bool fail = IsOpen(*entry) && (on_wire_too || !on_wire);
+    entry = fail ? GiveUp(entry, why) : std::next(entry);
   }
-  numbered_ = std::move(kept);
   DeliverFront();
   for (auto& batch : waiting_) settled_.push_back({.batch = std::move(batch), .status = why});
   waiting_.clear();

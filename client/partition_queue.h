@@ -129,6 +129,8 @@ class PartitionQueue {
     kOutOfOrder,  // its sequence did not fit | is on the wire any more: see Review
     kResend,      // to be sent again
     kAppended,    // waits only for the batches before it
+    kGone,  // reported unknown and not sent again, but it still takes one of the in_flight_max
+            // places: the broker may remember it in place of a batch before it
   };
   struct Numbered {
     std::unique_ptr<Batch> batch;
@@ -142,14 +144,17 @@ class PartitionQueue {
   using Entries = std::deque<Numbered>;
 
   Entries::iterator Find(std::uint64_t serial);
-  void Refuse(Entries::iterator entry, const absl::Status& why);
-  void Settle(Numbered entry, const absl::Status& status, Delivery::Outcome outcome);
+  void Settle(Numbered& entry, const absl::Status& status, Delivery::Outcome outcome);
+  Entries::iterator GiveUp(Entries::iterator entry, const absl::Status& why);
   void DeliverFront();
   bool Review();
   void ReviewWithBackoff(TimePoint now);
   void EndIdentity(Entries::iterator gap);
-  void LeaveGap(const Numbered& gone, Entries::iterator next);
+  void LeaveGap(std::int32_t base_sequence, std::int32_t records, Entries::iterator next);
   bool AnyOnWire() const;
+  static bool IsOpen(const Numbered& entry) {
+    return entry.state != State::kAppended && entry.state != State::kGone;
+  }
   static bool Certain(const Numbered& entry);
   static Delivery::Outcome OutcomeOf(const Numbered& entry);
 
