@@ -83,6 +83,7 @@ outcome=0
 
 if [ -n "$exit_after" ]; then
   stop_broker
+  echo "The broker is stopped; without --exit it goes on serving."
   exit "$outcome"
 fi
 echo "The broker keeps serving on $address (its log: $run/cairnd.log). Ctrl-C stops it."
