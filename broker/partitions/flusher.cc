@@ -178,6 +178,7 @@ void Flusher::Answer(std::vector<Work>& works) {
       }
     }
     work.partition->FinishSync(work.plan, work.outcome, due_);
+    work.plan = storage::SyncPlan();  // it keeps descriptors open
   }
   Count(metrics_.acknowledgements, static_cast<std::int64_t>(due_.size()));
   // Those of one sink side by side, in the order in which they became due.

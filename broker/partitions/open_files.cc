@@ -61,10 +61,16 @@ OpenFiles::OpenFiles(std::int64_t files_max, HelperPool& helpers)
     : files_max_(files_max), helpers_(helpers) {}
 
 bool OpenFiles::HasRoom() {
-  if (files() < files_max_) return true;
+  if (!IsFull()) return true;
   // Those with unsynced writes may have kept the last sweep from closing enough.
   SweepIfAbove();
   return false;
+}
+
+void OpenFiles::MakeRoom() {
+  if (!IsFull()) return;
+  const std::lock_guard one_at_a_time(sweep_mutex_);
+  if (IsFull()) SweepLocked();
 }
 
 void OpenFiles::NoteActive(std::weak_ptr<Partition> partition, std::int64_t files) {
@@ -92,6 +98,12 @@ void OpenFiles::SweepIfAbove() {
 
 void OpenFiles::Sweep() {
   const std::lock_guard one_at_a_time(sweep_mutex_);
+  SweepLocked();
+}
+
+void OpenFiles::SweepLocked() {
+  // What is opened from here on is added to the outcome; counting it twice is mended the next time.
+  const std::int64_t before = files();
   std::vector<std::weak_ptr<Partition>> active;
   {
     const std::lock_guard lock(mutex_);
@@ -126,7 +138,7 @@ void OpenFiles::Sweep() {
     }
     still_active.push_back(candidate.partition);
   }
-  files_.store(open, std::memory_order_relaxed);
+  files_.fetch_add(open - before, std::memory_order_relaxed);
   const std::lock_guard lock(mutex_);
   active_.insert(active_.end(), std::make_move_iterator(still_active.begin()),
                  std::make_move_iterator(still_active.end()));

@@ -38,9 +38,13 @@ class OpenFiles {
   // note it with every use.
   std::uint64_t now() const { return clock_.load(std::memory_order_relaxed); }
 
-  // May a partition that has nothing open, open something? If not, files are being closed: the caller
-  // tries again later.
+  bool IsFull() const { return files() >= files_max_; }
+  // May a partition that has nothing open, open something? If not, files are being closed: the
+  // caller tries again later.
   bool HasRoom();
+  // Closes files now, should there be no room: for those who cannot try again. The caller holds no
+  // partition's lock.
+  void MakeRoom();
 
   // A partition that had nothing open opens its first `files`. May be called with its lock held.
   void NoteActive(std::weak_ptr<Partition> partition, std::int64_t files);
@@ -56,6 +60,7 @@ class OpenFiles {
 
  private:
   void SweepIfAbove();
+  void SweepLocked();
 
   const std::int64_t files_max_;
   HelperPool& helpers_;

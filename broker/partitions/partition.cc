@@ -235,7 +235,12 @@ void Partition::FailWaiting(const absl::Status& why, std::vector<Due>& due) {
 
 absl::StatusOr<storage::LogRead> Partition::Read(Offset from, std::size_t bytes_max,
                                                  storage::ReadCursor& cursor) {
-  const std::lock_guard lock(mutex_);
+  std::unique_lock lock(mutex_);
+  if (!active_ && segments_ > 0 && services_.open_files.IsFull()) {
+    lock.unlock();
+    services_.open_files.MakeRoom();
+    lock.lock();
+  }
   RETURN_IF_ERROR(Usable());
   const Offset end = committed_end();
   if (from == end) {
@@ -255,7 +260,7 @@ void Partition::Prepare(const storage::LogRead& cold, absl::AnyInvocable<void(ab
       [self = shared_from_this(), segment = cold.cold, position = cold.cold_position,
        done = std::move(done)](absl::Status status) mutable {
         if (status.ok()) {
-          if (!self->services_.open_files.HasRoom()) self->services_.open_files.Sweep();
+          self->services_.open_files.MakeRoom();
           status = segment->Prepare(position);
           self->AfterDiskWork(status);
         }
@@ -296,7 +301,7 @@ void Partition::FindTime(Timestamp time, OnTime done) {
         }
         if (!status.ok()) return done(std::move(status));
         if (segments.empty() || start >= end) return done(std::nullopt);
-        if (!self->services_.open_files.HasRoom()) self->services_.open_files.Sweep();
+        self->services_.open_files.MakeRoom();
         auto found = storage::Log::FindTime(segments, time, start, end);
         self->AfterDiskWork(found.status());
         done(std::move(found));
@@ -421,15 +426,23 @@ bool Partition::BeginVisit() {
 std::optional<storage::Log::SealTask> Partition::TakeSealTask() {
   const std::lock_guard lock(mutex_);
   if (!Usable().ok() || closed_) return std::nullopt;
-  return log_->TakeSealTask();
+  std::optional<storage::Log::SealTask> task = log_->TakeSealTask();
+  if (task.has_value()) Use();
+  return task;
 }
 
 absl::Status Partition::FinishSeal(storage::Log::SealTask task, const absl::Status& outcome) {
-  const std::lock_guard lock(mutex_);
-  // Once its directory is renamed, another topic may stand where the manifest was.
-  RETURN_IF_ERROR(Usable());
-  if (closed_) return MakeError(ErrorCode::kStopping, "the log is closed");
-  return log_->FinishSeal(std::move(task), outcome);
+  absl::Status status;
+  {
+    const std::lock_guard lock(mutex_);
+    // Once its directory is renamed, another topic may stand where the manifest was.
+    RETURN_IF_ERROR(Usable());
+    if (closed_) return MakeError(ErrorCode::kStopping, "the log is closed");
+    status = log_->FinishSeal(std::move(task), outcome);
+  }
+  // The manifest stays open until what it says of the seal is synced.
+  MarkDirty(kAtOnce);
+  return status;
 }
 
 absl::Status Partition::RollIfOld(Timestamp now) {
@@ -438,7 +451,7 @@ absl::Status Partition::RollIfOld(Timestamp now) {
     RETURN_IF_ERROR(Usable());
     if (closed_ || !log_->write_state().ok()) return absl::OkStatus();
     RETURN_IF_ERROR(log_->RollIfOld(now));
-    NoteRoll();
+    if (NoteRoll()) Use();
   }
   MarkDirty(kAtOnce);
   return absl::OkStatus();

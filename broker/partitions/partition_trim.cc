@@ -75,6 +75,7 @@ absl::StatusOr<Offset> Partition::TrimNow(Offset before, Timestamp now) {
                           id_.partition.value(), log_->log_start().value(), durable_end_.value(),
                           before.value()));
     }
+    Use();
     ASSIGN_OR_RETURN(dropped, log_->TrimTo(before, now));
     segments_ = log_->segment_count();
     log_start = log_->log_start();

@@ -302,8 +302,7 @@ TEST_CASE("Catalog: ten thousand partitions cost no files and start quickly", "[
   CHECK_FALSE(std::filesystem::exists(broker.dir() / "wide-0"));
 }
 
-TEST_CASE("Catalog: segments complete in the background are sealed, and roll by age",
-          "[broker][catalog]") {
+TEST_CASE("Catalog: segments complete in the background are sealed", "[broker][catalog]") {
   Broker broker;
   REQUIRE(broker.Create("orders", 1, {{"segment.bytes", "16384"}}).ok());
   const std::string value(1000, 'x');

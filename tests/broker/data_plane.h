@@ -167,7 +167,7 @@ class DataPlane {
       : data_dir_(Value(storage::DataDir::Open(path))),
         open_files_(options.files_max, helpers_),
         flusher_(*data_dir_, metrics_, std::move(options.flusher)),
-        janitor_(map_, std::move(options.janitor)) {
+        janitor_(map_, WithClock(std::move(options.janitor))) {
     flusher_.Start();
     janitor_.Start();
   }
@@ -211,6 +211,12 @@ class DataPlane {
   }
 
  private:
+  // It is always now, unless the test says otherwise.
+  static Janitor::Options WithClock(Janitor::Options options) {
+    if (!options.clock) options.clock = [] { return kNow; };
+    return options;
+  }
+
   std::unique_ptr<storage::DataDir> data_dir_;
   Metrics metrics_;
   PartitionMap map_;
