@@ -22,8 +22,13 @@ for target in "$bin"/fuzz_*; do
   [ "$name" = fuzz_seeds ] && continue
   echo "== $name, $seconds s"
   mkdir -p "$corpus/${name#fuzz_}"
-  "$target" -max_total_time="$seconds" -rss_limit_mb=2048 -max_len=65536 -print_final_stats=1 \
-    -verbosity=0 -artifact_prefix="$build/findings/$name-" "$corpus/${name#fuzz_}" 2>&1 |
-    grep -vE '^(INFO|stat::(new_units|slowest|average))' || exit 1
+  log=$build/findings/$name.log
+  if ! "$target" -max_total_time="$seconds" -rss_limit_mb=2048 -max_len=65536 \
+    -artifact_prefix="$build/findings/$name-" "$corpus/${name#fuzz_}" >"$log" 2>&1; then
+    tail -n 60 "$log"
+    echo "found something; the whole log is in $log"
+    exit 1
+  fi
+  grep -E 'DONE' "$log"
 done
 echo "fuzzing found nothing"
