@@ -128,6 +128,8 @@ class Failures(unittest.TestCase):
 
     def test_an_unknown_topic_comes_with_the_way_to_make_one(self):
         self.assertIn("cairn topic create", self.broker.run("produce", "gone").err)
+        self.assertNotIn("cairn topic create", self.broker.run("produce", "here", "/gone").err)
+        self.assertNotIn("cairn topic create", run("log", "dump", "/gone").err)
 
     def test_a_record_that_is_too_large_is_named_and_the_others_go_in(self):
         self.broker.ok("topic", "create", "limited", "-p", "1", "-c", "max.message.bytes=2000")

@@ -190,7 +190,7 @@ class Carrier {
     const bool is_stdin = name == "-";
     const int fd = is_stdin ? STDIN_FILENO : open(name.c_str(), O_RDONLY | O_CLOEXEC);
     if (fd < 0) {
-      return absl::NotFoundError(
+      return absl::FailedPreconditionError(
           absl::StrFormat("%s cannot be opened: %s", name, std::strerror(errno)));
     }
     const absl::Cleanup close_it = [fd, is_stdin] {

@@ -11,7 +11,7 @@
 namespace cairn::tools {
 namespace {
 
-constexpr client::Duration kAskTimeout{10'000};
+constexpr client::Duration kAskTimeout{5'000};
 constexpr client::Duration kChangeTimeout{60'000};
 
 bool BrokerIsAway(const absl::Status& status) {
@@ -50,6 +50,7 @@ void Session::Print(const Table& table) {
 void Session::Say(const std::string& line) { absl::FPrintF(stderr, "%s\n", line); }
 
 absl::Status Session::Explain(const absl::Status& status) const {
+  if (cluster_ == nullptr) return status;  // nothing of this came from a broker
   std::string hint;
   if (BrokerIsAway(status)) {
     hint = absl::StrFormat(
