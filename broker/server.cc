@@ -16,11 +16,21 @@ namespace cairn::broker {
 namespace {
 
 // How many of those who are too many are told so at a time; the others only find it closed.
-constexpr int kTurnedAwayMax = 128;
+constexpr std::int64_t kTurnedAwayMax = 128;
+constexpr std::int64_t kUnfinishedBytesLeast = 256 << 20;
+
+// A quarter of the machine's memory.
+std::int64_t UnfinishedBytesMax() {
+  const std::int64_t memory = std::int64_t{::sysconf(_SC_PHYS_PAGES)} * ::sysconf(_SC_PAGESIZE);
+  return std::max(memory / 4, kUnfinishedBytesLeast);
+}
 
 }  // namespace
 
-Server::Server(const ServerOptions& options) : options_(options) {}
+Server::Server(const ServerOptions& options)
+    : options_(options),
+      count_(options.unfinished_bytes_max > 0 ? options.unfinished_bytes_max
+                                              : UnfinishedBytesMax()) {}
 
 absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ServerOptions& options) {
   auto server = std::unique_ptr<Server>(new Server(options));
@@ -33,8 +43,8 @@ absl::Status Server::OpenRooms() {
   facts_.software = "cairnd/" CAIRN_VERSION;
   facts_.started = std::chrono::steady_clock::now();
   ASSIGN_OR_RETURN(shares_, DescriptorShares::Derive());
-  connections_max_ =
-      static_cast<int>(std::max<std::int64_t>(shares_.connections - kTurnedAwayMax, 16));
+  turned_away_max_ = static_cast<int>(std::min(shares_.connections / 8, kTurnedAwayMax));
+  connections_max_ = static_cast<int>(shares_.connections) - turned_away_max_;
   if (options_.connections_max > 0) {
     connections_max_ = std::min(connections_max_, options_.connections_max);
   }
@@ -90,7 +100,7 @@ void Server::TakeIn(int descriptor) {
   if (!room) {
     count_.served.fetch_sub(1, std::memory_order_relaxed);
     Count(metrics_.connections_refused);
-    if (counter.fetch_add(1, std::memory_order_relaxed) >= kTurnedAwayMax) {
+    if (counter.fetch_add(1, std::memory_order_relaxed) >= turned_away_max_) {
       counter.fetch_sub(1, std::memory_order_relaxed);
       ::close(descriptor);
       return;

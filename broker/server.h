@@ -29,6 +29,8 @@ struct ServerOptions {
   Listener::Options listen{.address = {.host = "127.0.0.1", .port = kDefaultPort}};
   int threads = 0;          // 0: one for each core
   int connections_max = 0;  // 0: what the descriptors allow
+  // What connections may hold of frames that have not arrived whole; 0: a quarter of the memory.
+  std::int64_t unfinished_bytes_max = 0;
   ConnectionTable::Options connections;
   // How long clients may take to leave when the broker stops.
   std::chrono::milliseconds stop_patience{2000};
@@ -69,6 +71,7 @@ class Server {
   int connections_max_ = 0;
   ServerFacts facts_;
   ConnectionCount count_;
+  int turned_away_max_ = 0;
   Metrics metrics_;
 
   // Destroyed in reverse. The workers' loops come first since connections, which whoever owes them

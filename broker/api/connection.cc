@@ -29,7 +29,10 @@ void Spend(std::size_t& budget, std::size_t bytes) { budget -= std::min(budget, 
 }  // namespace
 
 Connection::Connection(ConnectionTable& table, Stream stream)
-    : table_(table), stream_(std::move(stream)), peer_(stream_.peer()), in_(table.spare()) {}
+    : table_(table),
+      stream_(std::move(stream)),
+      peer_(stream_.peer()),
+      in_(table.spare(), table.unfinished()) {}
 
 const Services& Connection::services() const { return table_.services(); }
 flatbuffers::FlatBufferBuilder& Connection::builder() { return table_.builder(); }
@@ -56,6 +59,7 @@ void Connection::Finish(const absl::Status& why) {
   farewell_ = why;
   in_.Consume(in_.pending().size());
   frame_ready_ = false;
+  table_.arriving().Remove(arriving_entry_);
   subscriptions_.Clear();
   table_.greeting().Remove(greeting_entry_);
   table_.Touch(table_.leaving(), *this, leaving_entry_);
@@ -139,13 +143,14 @@ void Connection::Turn() {
   if (phase_ == Phase::kClosed) return;
   const auto self = shared_from_this();
   std::size_t budget = kTurnBytes;
+  arrived_ = false;
   do {
     Receive(budget);
     Transmit(budget);
   } while (serving() && budget > 0 && !Paused() && (readable_ || frame_ready_));
+  Park();
   FinishIfDone();
   if (phase_ == Phase::kClosed) return;
-  in_.Park();
   if (serving()) table_.Touch(table_.idle(), *this, idle_entry_);
   WaitAgain(budget == 0);
 }
@@ -179,6 +184,7 @@ bool Connection::ReadMore(std::size_t& budget) {
   // Less than there was room for: that was all, as far as anyone knows.
   readable_ = !moved->would_block && moved->bytes == room.size();
   in_.Filled(moved->bytes);
+  arrived_ |= moved->bytes > 0;
   Spend(budget, moved->bytes);
   return !moved->would_block;
 }
@@ -257,6 +263,21 @@ void Connection::NoteProgress(bool moved) {
   }
 }
 
+void Connection::Park() {
+  in_.Park();
+  if (!serving()) return;
+  if (in_.empty() || frame_ready_) return table_.arriving().Remove(arriving_entry_);
+  if (arrived_) table_.Touch(table_.arriving(), *this, arriving_entry_);
+  const ReceiveBudget& budget = table_.unfinished();
+  if (!budget.exceeded()) return;
+  Finish(
+      MakeError(ErrorCode::kTooManyInFlight,
+                absl::StrFormat("all clients together have sent %d bytes of frames that have not "
+                                "arrived whole; the broker holds at most %d",
+                                budget.bytes(), budget.bytes_max())));
+  in_.Park();
+}
+
 void Connection::FinishIfDone() {
   if (phase_ == Phase::kFinishing && in_flight_ == 0) {
     if (!farewell_.ok()) {
@@ -309,6 +330,11 @@ void Connection::PostTurn() {
 
 void Connection::GreetingTimedOut() {
   Finish(MakeError(ErrorCode::kTimedOut, "nothing that could be a Hello came in time"));
+  Turn();
+}
+
+void Connection::ArrivingTimedOut() {
+  Finish(MakeError(ErrorCode::kTimedOut, "the rest of a frame did not come in time"));
   Turn();
 }
 

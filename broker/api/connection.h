@@ -108,6 +108,7 @@ class Connection final : public AckSink, public std::enable_shared_from_this<Con
   void Transmit(std::size_t& budget);
   bool WriteOnce(std::size_t& budget);
   void NoteProgress(bool moved);
+  void Park();
   void FinishIfDone();
   void Discard();
   void WaitAgain(bool out_of_budget);
@@ -115,6 +116,7 @@ class Connection final : public AckSink, public std::enable_shared_from_this<Con
   // For the table, whose timer ends a connection's patience.
   void GreetingTimedOut();
   void WritingTimedOut();
+  void ArrivingTimedOut();
   void ReleaseBuffers();
   FrameLimits limits() const;
   void NotUnderstood(const absl::Status& why);
@@ -128,6 +130,7 @@ class Connection final : public AckSink, public std::enable_shared_from_this<Con
   ReceiveBuffer in_;
   std::size_t frame_bytes_ = 0;  // of the frame in front of in_; 0: not known yet
   bool frame_ready_ = false;     // a whole frame is in front of in_
+  bool arrived_ = false;         // something, in this turn
   bool readable_ = true;         // for all we know
   bool waits_readable_ = false;
   bool peer_done_ = false;  // nothing more will come from there
@@ -142,6 +145,7 @@ class Connection final : public AckSink, public std::enable_shared_from_this<Con
 
   DeadlineList<Connection>::Entry greeting_entry_;
   DeadlineList<Connection>::Entry writing_entry_;
+  DeadlineList<Connection>::Entry arriving_entry_;
   DeadlineList<Connection>::Entry leaving_entry_;
   DeadlineList<Connection>::Entry idle_entry_;
 

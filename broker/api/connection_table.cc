@@ -21,6 +21,7 @@ ConnectionTable::ConnectionTable(asio::io_context& context, const Services& serv
       topics_(services.partitions.NewReader()),
       greeting_(options.hello_timeout),
       writing_(options.write_timeout),
+      arriving_(options.frame_timeout),
       leaving_(options.leave_timeout),
       idle_(options.idle_timeout),
       timer_(context),
@@ -52,6 +53,7 @@ void ConnectionTable::Add(std::shared_ptr<Connection> connection, std::atomic<in
 void ConnectionTable::Remove(Connection& connection) {
   greeting_.Remove(connection.greeting_entry_);
   writing_.Remove(connection.writing_entry_);
+  arriving_.Remove(connection.arriving_entry_);
   leaving_.Remove(connection.leaving_entry_);
   idle_.Remove(connection.idle_entry_);
   const auto found = connections_.find(&connection);
@@ -131,6 +133,10 @@ void ConnectionTable::EndPatience() {
     const auto held = late->shared_from_this();
     late->WritingTimedOut();
   }
+  while (Connection* late = arriving_.Due(now)) {
+    const auto held = late->shared_from_this();
+    late->ArrivingTimedOut();
+  }
   while (Connection* late = leaving_.Due(now)) {
     const auto held = late->shared_from_this();
     late->Close();
@@ -139,7 +145,7 @@ void ConnectionTable::EndPatience() {
     idle_.Remove(quiet->idle_entry_);
     quiet->ReleaseBuffers();
   }
-  for (const List* list : {&greeting_, &writing_, &leaving_, &idle_}) {
+  for (const List* list : {&greeting_, &writing_, &arriving_, &leaving_, &idle_}) {
     if (const auto due = list->next_due()) ArmTimer(*due);
   }
 }

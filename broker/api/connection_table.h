@@ -23,10 +23,13 @@ namespace cairn::broker {
 
 struct Services;
 
-// How many connections there are, over all workers.
+// How many connections there are, over all workers, and what they hold.
 struct ConnectionCount {
   std::atomic<int> served{0};
   std::atomic<int> turned_away{0};  // being told that there are too many
+  ReceiveBudget unfinished;         // frames that have not arrived whole
+
+  explicit ConnectionCount(std::int64_t unfinished_bytes_max) : unfinished(unfinished_bytes_max) {}
 };
 
 // The connections of one worker, what they share, and the one timer that ends their patience: no
@@ -38,6 +41,8 @@ class ConnectionTable {
   struct Options {
     std::chrono::milliseconds hello_timeout = kHelloTimeout;
     std::chrono::milliseconds write_timeout = kWriteProgressTimeout;
+    // How long the rest of a frame may fail to come.
+    std::chrono::milliseconds frame_timeout = kWriteProgressTimeout;
     // How long a connection that ends may take to be told so.
     std::chrono::milliseconds leave_timeout{2000};
     // After it a connection without traffic gives its buffers back.
@@ -59,6 +64,7 @@ class ConnectionTable {
   asio::io_context& context() { return context_; }
   const Services& services() const { return services_; }
   ReceiveBuffer::Spare& spare() { return spare_; }
+  ReceiveBudget& unfinished() { return count_.unfinished; }
   flatbuffers::FlatBufferBuilder& builder() { return builder_; }
   // For unpacking compressed batches that must be looked into.
   Bytes& scratch() { return scratch_; }
@@ -70,6 +76,7 @@ class ConnectionTable {
   using List = DeadlineList<Connection>;
   List& greeting() { return greeting_; }
   List& writing() { return writing_; }
+  List& arriving() { return arriving_; }
   List& leaving() { return leaving_; }
   List& idle() { return idle_; }
   void Touch(List& list, Connection& connection, List::Entry& entry);
@@ -97,7 +104,7 @@ class ConnectionTable {
     std::atomic<int>* counter;
   };
   absl::flat_hash_map<const Connection*, Entry> connections_;
-  List greeting_, writing_, leaving_, idle_;
+  List greeting_, writing_, arriving_, leaving_, idle_;
   asio::steady_timer timer_;
   std::optional<Clock::time_point> armed_;
   Clock::time_point logged_at_{};

@@ -17,7 +17,7 @@ MutableBytes ReceiveBuffer::RoomInSpare() {
   CAIRN_CHECK(rest.size() < Spare::kBytes);
   if (begin_ != 0 || own_) {
     std::memmove(spare_.bytes().data(), rest.data(), rest.size());
-    own_.reset();
+    DropStorage();
     begin_ = 0;
     end_ = rest.size();
   }
@@ -43,8 +43,10 @@ void ReceiveBuffer::MoveTo(std::size_t capacity) {
   } else {
     auto other = std::make_unique_for_overwrite<std::byte[]>(capacity);
     std::memcpy(other.get(), rest.data(), rest.size());
+    DropStorage();
     own_ = std::move(other);
     capacity_ = capacity;
+    budget_.Add(static_cast<std::int64_t>(capacity));
   }
   begin_ = 0;
   end_ = rest.size();
@@ -53,7 +55,7 @@ void ReceiveBuffer::MoveTo(std::size_t capacity) {
 void ReceiveBuffer::Park() {
   if (begin_ == end_) {
     begin_ = end_ = 0;
-    if (!large()) own_.reset();
+    if (!large()) DropStorage();
   } else if (!own_) {
     MoveTo(PadTo8(end_ - begin_));
   }
@@ -61,9 +63,16 @@ void ReceiveBuffer::Park() {
 
 void ReceiveBuffer::Release() {
   if (begin_ == end_) {
-    own_.reset();
+    DropStorage();
     begin_ = end_ = 0;
   }
+}
+
+void ReceiveBuffer::DropStorage() {
+  if (!own_) return;
+  own_.reset();
+  budget_.Add(-static_cast<std::int64_t>(capacity_));
+  capacity_ = 0;
 }
 
 }  // namespace cairn::broker

@@ -11,6 +11,10 @@
 namespace cairn::broker {
 namespace {
 
+constexpr int kKeepaliveIdleSeconds = 60;
+constexpr int kKeepaliveProbeSeconds = 15;
+constexpr int kKeepaliveProbes = 4;
+
 // The peer went away or its host does: nothing an operator has to act on.
 absl::Status Lost(const char* doing, int error) {
   return absl::UnavailableError(
@@ -35,6 +39,11 @@ absl::StatusOr<Stream> Stream::Adopt(asio::io_context& context, int descriptor) 
   // Replies are gathered before they are sent; waiting for more would only delay them.
   const int on = 1;
   ::setsockopt(descriptor, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+  // An idle connection may stay for ever, but not one whose peer's host is gone.
+  ::setsockopt(descriptor, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
+  ::setsockopt(descriptor, IPPROTO_TCP, TCP_KEEPIDLE, &kKeepaliveIdleSeconds, sizeof(int));
+  ::setsockopt(descriptor, IPPROTO_TCP, TCP_KEEPINTVL, &kKeepaliveProbeSeconds, sizeof(int));
+  ::setsockopt(descriptor, IPPROTO_TCP, TCP_KEEPCNT, &kKeepaliveProbes, sizeof(int));
   socket.native_non_blocking(true, error);
   if (error) return Lost("preparing it", error.value());
   return Stream(std::move(socket));

@@ -1,6 +1,7 @@
 // Many peers, too many peers, hostile peers, and going down in spite of all of them.
 
 #include <chrono>
+#include <poll.h>
 #include <random>
 #include <sys/socket.h>
 #include <thread>
@@ -85,6 +86,54 @@ TEST_CASE("Connections: peers that die in the middle of a frame leave nothing be
     dying.SendBytes(ByteView(frame).first(frame.size() * static_cast<std::size_t>(i) / 20));
   }
   RequireConnections(server, 1);
+  CHECK(steady.Produce(topic, 0, batch).value() == 0);
+}
+
+TEST_CASE("Connections: the rest of a frame is not waited for for ever", "[walk]") {
+  broker::ServerOptions options;
+  options.connections.frame_timeout = std::chrono::milliseconds(200);
+  RunningServer server(options);
+  RawClient steady = server.Connect();
+  RawClient half = server.Connect();
+  const Bytes frame = half.Encode(1, wire::CreatePing(half.builder()));
+  half.SendBytes(ByteView(frame).first(frame.size() - 1));
+  const auto failure = half.Take();
+  CHECK(failure.correlation() == 0);
+  CHECK(NameOf(failure.code()) == "TIMED_OUT");
+  CHECK(half.ClosedByBroker());
+  // Who is between two frames may be silent.
+  Ping(steady);
+}
+
+TEST_CASE("Connections: unfinished frames take a bounded share of the memory", "[walk]") {
+  broker::ServerOptions options;
+  options.unfinished_bytes_max = 4 << 20;
+  RunningServer server(options);
+  RawClient steady = server.Connect();
+  const TopicId topic =
+      steady.CreateTopic("orders", 1, {{"max.message.bytes", std::to_string(8 << 20)}});
+  const wire::Uuid id = ToWire(topic);
+  const Bytes batch = MakeBatch({.count = 3, .value_bytes = 1 << 20});
+  std::vector<RawClient> hoarders;
+  int refused = 0;
+  for (int i = 0; i < 4; ++i) {
+    RawClient hoarder = server.Connect();
+    const Bytes frame = hoarder.Encode(1, wire::CreateProduce(hoarder.builder(), &id, 0), batch);
+    hoarder.SendBytes(ByteView(frame).first(frame.size() - 8));
+    hoarders.push_back(std::move(hoarder));
+  }
+  // Two of them are too many for 4 MiB; only the first can stay.
+  for (RawClient& hoarder : hoarders) {
+    pollfd readable{hoarder.socket(), POLLIN, 0};
+    if (&hoarder == &hoarders.front() || ::poll(&readable, 1, 60'000) != 1) continue;
+    const auto failure = hoarder.Take();
+    CHECK(NameOf(failure.code()) == "TOO_MANY_IN_FLIGHT");
+    ++refused;
+  }
+  CHECK(refused == 3);
+  hoarders.clear();
+  RequireConnections(server, 1);
+  // The memory is free again.
   CHECK(steady.Produce(topic, 0, batch).value() == 0);
 }
 
