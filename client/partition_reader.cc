@@ -135,7 +135,7 @@ absl::Status PartitionReader::Take(std::size_t records_max, Taken& taken) {
       const SubscriptionEnd end = *std::move(item.end);
       items_.pop_front();
       HandleEnd(end, taken);
-      break;
+      continue;
     }
     if (item.batches.bytes.empty()) {
       items_.pop_front();

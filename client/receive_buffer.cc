@@ -33,9 +33,9 @@ MutableBytes ReceiveBuffer::Room() {
   const std::size_t pending = end_ - begin_;
   if (capacity_ - end_ < kRoomMin || (pending == 0 && begin_ > 0 && !retained_)) {
     // Doubling once a frame fills half of it makes the cost of growing linear in what arrives.
-    const std::size_t wanted = pending + kRoomMin > capacity_ / 2 ? 2 * pending + kSmallest : 0;
     const std::size_t steady = std::clamp(capacity_, kSmallest, kSteadyMax);
-    MoveTo(std::max(std::min(wanted, kFrameBytesMax + 2 * kSmallest), steady));
+    const std::size_t doubled = std::min(2 * pending + kSmallest, kFrameBytesMax + 2 * kSmallest);
+    MoveTo(pending + kRoomMin > steady / 2 ? std::max(doubled, steady) : steady);
   }
   return MutableBytes(bytes_.get() + end_, capacity_ - end_);
 }

@@ -1,0 +1,237 @@
+#include <atomic>
+#include <mutex>
+#include <random>
+
+#include "protocol/partitioner.h"
+#include "tests/client/walk.h"
+#include "tests/support/lossy_proxy.h"
+
+namespace cairn::client {
+
+using test::LossyProxy;
+using test::RunningServer;
+
+TEST_CASE("Producer: a record goes to the partition its key names, with dense offsets in order",
+          "[client][producer]") {
+  RunningServer server;
+  const auto cluster = ClusterAt(server.port());
+  CreateTopic(cluster, "t", 3);
+  const auto producer = OpenProducer(cluster);
+  std::map<int, std::vector<std::int64_t>> offsets;  // written by the I/O thread until Flush
+  int misplaced = 0;
+  for (int i = 0; i < 1000; ++i) {
+    const std::string key = absl::StrFormat("key %d", i % 50);
+    const PartitionIndex expected = PartitionForKey(AsBytes(key), 3);
+    ProduceRecord record = RecordOf("value");
+    record.key = key;
+    REQUIRE(producer
+                ->Send("t", record,
+                       [&, expected](const Delivery& delivery) {
+                         if (delivery.partition != expected || !delivery.status.ok()) ++misplaced;
+                         offsets[expected.value()].push_back(delivery.offset.value());
+                       })
+                .ok());
+  }
+  REQUIRE(producer->Flush(kPatience).ok());
+  CHECK(misplaced == 0);
+  std::size_t total = 0;
+  for (const auto& [partition, of_partition] : offsets) {
+    total += of_partition.size();
+    for (std::size_t i = 0; i < of_partition.size(); ++i) {
+      REQUIRE(of_partition[i] == static_cast<std::int64_t>(i));
+    }
+  }
+  CHECK(total == 1000);
+}
+
+TEST_CASE("Producer: the durability that was reached is told", "[client][producer]") {
+  RunningServer server;
+  const auto cluster = ClusterAt(server.port());
+  CreateTopic(cluster, "durable", 1);
+  CreateTopic(cluster, "written", 1, {{"durability", "written"}});
+  const auto reached = [&](const std::string& topic, Acks acks) {
+    ProducerOptions options;
+    options.acks = acks;
+    const auto delivery = OpenProducer(cluster, options)->SendAndWait(topic, RecordOf("x"));
+    REQUIRE(delivery.ok());
+    CHECK(delivery->status.ok());
+    CHECK((delivery->offset == kNoOffset) == (acks == Acks::kNone));
+    return delivery->durability;
+  };
+  CHECK(reached("durable", Acks::kDefault) == Durability::kDurable);
+  CHECK(reached("durable", Acks::kWritten) == Durability::kWritten);
+  CHECK(reached("durable", Acks::kNone) == Durability::kNone);
+  CHECK(reached("written", Acks::kDefault) == Durability::kWritten);
+  CHECK(reached("written", Acks::kDurable) == Durability::kDurable);
+}
+
+TEST_CASE("Producer: unknown topics and partitions are refused by Send", "[client][producer]") {
+  RunningServer server;
+  const auto cluster = ClusterAt(server.port());
+  CreateTopic(cluster, "t", 2);
+  const auto producer = OpenProducer(cluster);
+  CHECK(absl::IsNotFound(producer->Send("nowhere", RecordOf("x"))));
+  CHECK(absl::IsNotFound(producer->Send("t", RecordOf("x", 2))));
+  CHECK(producer->Send("t", RecordOf("x", 1)).ok());
+
+  REQUIRE(Admin(cluster).AlterTopic("t", {}, 3, true).ok());
+  CHECK(producer->Send("t", RecordOf("x", 2)).ok());  // it has grown meanwhile
+  CHECK(producer->Flush(kPatience).ok());
+}
+
+TEST_CASE("Producer: what max.message.bytes allows is accepted, with every codec",
+          "[client][producer]") {
+  const Codec codec = GENERATE(Codec::kNone, Codec::kLz4, Codec::kZstd);
+  constexpr std::size_t kBytesMax = 100'000;
+  RunningServer server;
+  const auto cluster = ClusterAt(server.port());
+  CreateTopic(cluster, "t", 1, {{"max.message.bytes", absl::StrFormat("%d", kBytesMax)}});
+  ProducerOptions options;
+  options.codec = codec;
+  const auto producer = OpenProducer(cluster, options);
+
+  std::mt19937 random(1);
+  std::string noise(kBytesMax, '\0');  // cannot be compressed
+  for (char& c : noise) c = static_cast<char>(random());
+  CHECK(absl::IsInvalidArgument(producer->Send("t", RecordOf(noise))));
+  for (const std::size_t size : {kBytesMax - 110, kBytesMax / 2, kBytesMax / 3, std::size_t{10}}) {
+    const auto delivery =
+        producer->SendAndWait("t", RecordOf(std::string_view(noise).substr(0, size)));
+    INFO(size << " " << delivery.status());
+    REQUIRE(delivery.ok());
+    CHECK(delivery->status.ok());
+  }
+}
+
+TEST_CASE("Producer: a full buffer fails or blocks, and closing answers for every record",
+          "[client][producer]") {
+  RunningServer server;
+  const auto cluster = ClusterAt(server.port());
+  CreateTopic(cluster, "t", 1);
+  ProducerOptions options;
+  options.buffer_bytes_max = 10'000;
+  options.block_timeout = 20ms;
+  options.when_full = GENERATE(WhenFull::kFail, WhenFull::kBlock);
+  const auto producer = OpenProducer(cluster, options);
+  REQUIRE(producer->SendAndWait("t", RecordOf("known from now on")).ok());
+  server.Stop();
+
+  const std::string value(1000, 'x');
+  int accepted = 0, answered = 0, in_log = 0;
+  absl::Status status;
+  while (true) {
+    status = producer->Send("t", RecordOf(value), [&](const Delivery& delivery) {
+      ++answered;
+      in_log += delivery.outcome == Delivery::Outcome::kAppended;
+    });
+    if (!status.ok()) break;
+    REQUIRE(++accepted < 11);
+  }
+  CHECK(accepted >= 8);
+  CHECK(status.code() == (options.when_full == WhenFull::kFail
+                              ? absl::StatusCode::kResourceExhausted
+                              : absl::StatusCode::kDeadlineExceeded));
+  CHECK(absl::IsDeadlineExceeded(producer->Close(1ms)));
+  CHECK(answered == accepted);
+  CHECK(in_log == 0);
+  CHECK(absl::IsFailedPrecondition(producer->Send("t", RecordOf("x"))));
+}
+
+TEST_CASE("Producer: without a broker a record is given up when its time is over",
+          "[client][producer]") {
+  RunningServer server;
+  const auto cluster = ClusterAt(server.port());
+  CreateTopic(cluster, "t", 1);
+  ProducerOptions options;
+  options.delivery_timeout = 50ms;
+  const auto producer = OpenProducer(cluster, options);
+  REQUIRE(producer->SendAndWait("t", RecordOf("known from now on")).ok());
+  server.Stop();
+  const auto delivery = producer->SendAndWait("t", RecordOf("x"));
+  REQUIRE(delivery.ok());
+  CHECK(absl::IsDeadlineExceeded(delivery->status));
+  CHECK(delivery->outcome != Delivery::Outcome::kAppended);
+}
+
+TEST_CASE("Producer: a topic that is deleted and made again is another topic",
+          "[client][producer]") {
+  RunningServer server;
+  const auto cluster = ClusterAt(server.port());
+  CreateTopic(cluster, "t", 2);
+  const auto producer = OpenProducer(cluster);
+  REQUIRE(producer->SendAndWait("t", RecordOf("old", 1)).ok());
+  Admin other(ClusterAt(server.port()));  // what this producer does not hear of
+  REQUIRE(other.DeleteTopic("t").ok());
+  const auto lost = producer->SendAndWait("t", RecordOf("between", 1));
+  REQUIRE(lost.ok());
+  CHECK(absl::IsNotFound(lost->status));
+  CHECK(lost->outcome == Delivery::Outcome::kRefused);
+  CHECK(absl::IsNotFound(producer->Send("t", RecordOf("between"))));
+
+  REQUIRE(other.CreateTopic("t", 2, {}).ok());
+  const auto delivery = producer->SendAndWait("t", RecordOf("new", 1));
+  REQUIRE(delivery.ok());
+  CHECK(delivery->status.ok());
+  CHECK(delivery->offset == Offset(0));
+}
+
+TEST_CASE("Producer: a delivery callback may send", "[client][producer]") {
+  RunningServer server;
+  const auto cluster = ClusterAt(server.port());
+  CreateTopic(cluster, "t", 1);
+  ProducerOptions options;
+  options.when_full = WhenFull::kFail;
+  const auto producer = OpenProducer(cluster, options);
+  std::mutex mutex;
+  std::condition_variable done;
+  int delivered = 0;
+  std::function<void(const Delivery&)> again = [&](const Delivery& delivery) {
+    const std::lock_guard lock(mutex);
+    if (!delivery.status.ok() || ++delivered == 100) return done.notify_one();
+    if (!producer->Send("t", RecordOf("x"), again).ok()) done.notify_one();
+  };
+  REQUIRE(producer->Send("t", RecordOf("x"), again).ok());
+  std::unique_lock lock(mutex);
+  CHECK(done.wait_for(lock, kPatience, [&] { return delivered == 100; }));
+}
+
+TEST_CASE("Producer: acks=none hands everything over, in order", "[client][producer]") {
+  RunningServer server;
+  const auto cluster = ClusterAt(server.port());
+  CreateTopic(cluster, "t", 1);
+  ProducerOptions options;
+  options.acks = Acks::kNone;
+  const auto producer = OpenProducer(cluster, options);
+  SendValues(*producer, "t", 0, 5000);
+  const auto consumer = OpenConsumer(cluster, {Assigned("t", 0)});
+  CHECK(ReadValues(*consumer, 5000) == Numbers(0, 5000));
+}
+
+TEST_CASE("Producer: lost answers and broken connections neither lose, duplicate nor reorder",
+          "[client][producer][proxy]") {
+  RunningServer server;
+  LossyProxy proxy({.broker_port = server.port(), .seed = 7, .drop_one_in = 10, .cut_one_in = 50});
+  const auto direct = ClusterAt(server.port());
+  const auto lossy = ClusterAt(proxy.port());
+  CreateTopic(direct, "t", 1);
+  ProducerOptions options;
+  options.batch_bytes = 500;  // many small batches, many answers
+  const auto producer = OpenProducer(lossy, options);
+  constexpr int kRecords = 20'000;
+  std::atomic<int> appended{0};
+  for (int i = 0; i < kRecords; ++i) {
+    const std::string value = absl::StrFormat("%d", i);
+    REQUIRE(producer
+                ->Send("t", RecordOf(value),
+                       [&](const Delivery& delivery) { appended += delivery.status.ok(); })
+                .ok());
+  }
+  REQUIRE(producer->Flush(120s).ok());
+  CHECK(appended == kRecords);
+  CHECK(proxy.counts().dropped > 0);
+  // And reading goes on through the same bad connection.
+  const auto consumer = OpenConsumer(lossy, {ToPresentEnd("t", 0)});
+  CHECK(ReadValues(*consumer, kRecords + 1) == Numbers(0, kRecords));
+}
+
+}  // namespace cairn::client
