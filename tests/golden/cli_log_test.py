@@ -1,5 +1,6 @@
 """What `cairn produce` writes, as kafka_log.py reads it from the files, in every codec."""
 
+import os
 import subprocess
 
 import cairn_client as cairn
@@ -52,6 +53,24 @@ def stored(daemon, codec):
     equal(sorted(found, key=order), sorted(((key, value) for _, key, value in LINES), key=order))
 
 
+def damage_is_found(daemon):
+    """The reader that the others rely on refuses every kind of damage it is there to find."""
+    path = kafka_log.segment_paths(daemon.partition_folder("none", 0))[0]
+    with open(path, "rb") as file:
+        good = file.read()
+    first = record_batch.LENGTH_END + record_batch.read_header(good).batch_length
+    for at, byte, word in ((70, good[70] ^ 1, "checksum"), (16, 1, "magic"), (7, 1, "offset 1"),
+                           (first - 1, good[first - 1] ^ 1, "checksum")):
+        with open(path, "wb") as file:
+            file.write(good[:at] + bytes([byte]) + good[at + 1:])
+        try:
+            list(kafka_log.read_partition(os.path.dirname(path)))
+        except kafka_log.DamagedLog as damage:
+            equal((damage.position, word in damage.reason), (0, True))
+        else:
+            raise AssertionError(f"byte {at} was changed, and nothing found")
+
+
 def main():
     given = programs.arguments()
     tally = programs.Tally()
@@ -62,6 +81,7 @@ def main():
             tally.run("the daemon stops cleanly", daemon.stop)
             for codec in CODECS:
                 tally.run(f"the files hold every line, in codec {codec}", stored, daemon, codec)
+            tally.run("damage to a file is found", damage_is_found, daemon)
     tally.close()
 
 

@@ -275,11 +275,19 @@ class Walk:
         subscription = self.subscribe(topic_id, 0, offset=95, stopOffset=123)
         equal(subscription.start.StopOffset(), 123)
         equal(subscription.read_to_end(), expected[95:123])
-        equal(subscription.ended.NextOffset(), 123)
         nearer = self.subscribe(topic_id, 0, offset=290, stopOffset=1000, stopAtPresentEnd=True)
         equal(nearer.read_to_end(), expected[290:])
         without_credit = self.subscribe(topic_id, 0, offset=300, stopAtPresentEnd=True, credit=0)
         equal(without_credit.read_to_end(), [])
+
+    def goes_on_after_a_bound(self):
+        """Whoever goes on at `next_offset` gets what comes next: nothing is skipped, nothing comes twice."""
+        topic_id = self.topic("bounded")
+        self.produce("bounded", topic_id, 0, plain(10))
+        first = self.subscribe(topic_id, 0, offset=0, stopOffset=4)
+        found = first.read_to_end()
+        rest = self.subscribe(topic_id, 0, offset=first.ended.NextOffset(), stopAtPresentEnd=True)
+        equal(found + rest.read_to_end(), with_offsets(0, plain(10)))
 
     def latest(self, topic_id, expected):
         subscription = self.subscribe(topic_id, 0, startAt=cairn.FROM_LATEST)
@@ -381,6 +389,7 @@ def main():
                      walk.unknown_places),
                     ("records are replayed by offset, time, from the end and up to a bound",
                      walk.replayed),
+                    ("a bounded subscription says where to go on", walk.goes_on_after_a_bound),
                     ("nothing is pushed without credit", walk.credit),
                     ("trimmed records are gone, the others stay", walk.trimmed),
                     ("a reader follows a producer on another connection", walk.two_readers),
