@@ -105,7 +105,8 @@ bool Subscription::Deliver(storage::LogRead read, flatbuffers::FlatBufferBuilder
   FinishFrame(builder, 0, wire::CreateBatches(builder, id_, committed.value()), size, frame.head);
   frame.view = std::move(read.view);
   out.Push(std::move(frame));
-  next_ = read.next;
+  // The last batch may reach beyond the stop; a reader who goes on later wants the rest of it.
+  next_ = stop_ ? std::min(read.next, *stop_) : read.next;
   credit_ -= static_cast<std::int64_t>(size);
   return true;
 }
