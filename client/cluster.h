@@ -19,7 +19,8 @@ class Cluster {
   //   kInvalidArgument  options.broker is not HOST:PORT
   static absl::StatusOr<std::shared_ptr<Cluster>> Open(ClusterOptions options);
 
-  // Waits for the I/O thread to end; outstanding calls are answered with kCancelled.
+  // Waits for the I/O thread to end; outstanding calls are answered with kCancelled. Not to be
+  // reached from a delivery callback, which runs on that thread.
   ~Cluster();
 
   Cluster(const Cluster&) = delete;

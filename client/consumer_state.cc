@@ -46,14 +46,12 @@ Consumer::State::State(std::shared_ptr<Core> core, const ConsumerOptions& option
 absl::Status Consumer::State::Assign(std::vector<Assignment> assignments, Duration timeout) {
   const auto deadline = Clock::now() + timeout;
   std::vector<std::unique_ptr<PartitionReader>> readers;
+  // Asked anew: a topic of that name may be another by now.
+  for (const Assignment& assignment : assignments) core_->metadata().Forget(assignment.topic);
   for (Assignment& assignment : assignments) {
     const auto left = std::chrono::duration_cast<Duration>(deadline - Clock::now());
-    const Duration patience = std::max(left, Duration(1));
-    ASSIGN_OR_RETURN(auto topic, core_->ResolveTopic(assignment.topic, patience));
-    if (assignment.partition.value() >= topic->partitions) {
-      core_->metadata().Forget(assignment.topic);  // perhaps it has grown
-      ASSIGN_OR_RETURN(topic, core_->ResolveTopic(assignment.topic, patience));
-    }
+    ASSIGN_OR_RETURN(const auto topic,
+                     core_->ResolveTopic(assignment.topic, std::max(left, Duration(1))));
     if (assignment.partition.value() < 0 || assignment.partition.value() >= topic->partitions) {
       return MakeError(
           ErrorCode::kUnknownPartition,
