@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_format.h"
 
+#include "client/detached.h"
 #include "client/polled_frames.h"
 #include "protocol/error_code.h"
 #include "protocol/status.h"
@@ -273,11 +274,11 @@ void Consumer::State::Post(std::uint32_t subscription, decltype(Letter::content)
 
 void Consumer::State::OnAnswer(const std::shared_ptr<Handle>& handle, const absl::Status& status,
                                const wire::Message* message) {
-  if (message == nullptr) return Post(handle->id, status);
+  if (message == nullptr) return Post(handle->id, Detached(status));
   const auto subscribed = ReplyAs<wire::Subscribed>(*message);
   if (!subscribed.ok()) {
     core_->RemoveSubscription(handle->id);
-    return Post(handle->id, subscribed.status());
+    return Post(handle->id, Detached(subscribed.status()));
   }
   if (handle->abandoned) return Unsubscribe(handle->id);
   Post(handle->id, Subscribed{.start = Offset((*subscribed)->start_offset()),

@@ -4,6 +4,7 @@
 #include <mutex>
 #include <optional>
 
+#include "client/detached.h"
 #include "protocol/check.h"
 #include "protocol/error_code.h"
 #include "protocol/status.h"
@@ -249,7 +250,7 @@ absl::Status Core::CallAndWait(Build build, Retry retry, Duration timeout,
   Post([&, build = std::move(build), deadline = Clock::now() + timeout]() mutable {
     Call(std::move(build), retry, deadline,
          [&](const absl::Status& status, const wire::Message* message) {
-           absl::Status outcome = message == nullptr ? status : decode(*message);
+           absl::Status outcome = message == nullptr ? Detached(status) : decode(*message);
            const std::lock_guard lock(mutex);
            result = std::move(outcome);
            wake.notify_one();

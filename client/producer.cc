@@ -7,6 +7,7 @@
 
 #include "absl/strings/str_format.h"
 
+#include "client/detached.h"
 #include "client/producer_state.h"
 #include "protocol/limits.h"
 #include "protocol/status.h"
@@ -53,6 +54,7 @@ absl::StatusOr<Delivery> Producer::SendAndWait(std::string_view topic,
   RETURN_IF_ERROR(Send(topic, record, [&](const Delivery& delivery) {
     const std::lock_guard lock(mutex);
     result = delivery;
+    result->status = Detached(delivery.status);
     wake.notify_one();  // under the lock: the waiter's stack goes away afterwards
   }));
   std::unique_lock lock(mutex);
