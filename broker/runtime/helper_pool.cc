@@ -16,7 +16,7 @@ HelperPool::HelperPool(Options options) {
     const bool reads = kind == static_cast<std::size_t>(HelperKind::kRead);
     queue.tasks_max = reads ? options.read_queue_max : options.other_queue_max;
     const int threads = reads ? options.read_threads : 1;
-    for (int i = 0; i < threads; ++i) threads_.emplace_back([&queue] { Run(queue); });
+    for (int i = 0; i < threads; ++i) queue.threads.emplace_back([&queue] { Run(queue); });
   }
 }
 
@@ -59,16 +59,22 @@ void HelperPool::Run(Queue& queue) {
 }
 
 void HelperPool::Stop() {
+  for (const HelperKind kind :
+       {HelperKind::kAdmin, HelperKind::kRead, HelperKind::kTrim, HelperKind::kState}) {
+    Stop(queues_[static_cast<std::size_t>(kind)]);
+  }
+}
+
+void HelperPool::Stop(Queue& queue) {
   std::deque<Task> left;
-  for (Queue& queue : queues_) {
+  {
     const std::lock_guard lock(queue.mutex);
     queue.stopped = true;
-    for (Task& task : queue.tasks) left.push_back(std::move(task));
-    queue.tasks.clear();
-    queue.wake.notify_all();
+    left.swap(queue.tasks);
   }
-  for (std::thread& thread : threads_) thread.join();
-  threads_.clear();
+  queue.wake.notify_all();
+  for (std::thread& thread : queue.threads) thread.join();
+  queue.threads.clear();
   for (Task& task : left) task(MakeError(ErrorCode::kStopping, "the broker is going down"));
 }
 

@@ -47,7 +47,9 @@ class HelperPool {
   // takes.
   void Submit(HelperKind kind, Task task);
 
-  // Waits for the tasks that run; those still queued get kStopping. Not from a helper thread.
+  // Waits for the tasks that run; those still queued get kStopping. One kind after the other,
+  // kState last, for administration waits for what follows from its group commits. Not from a
+  // helper thread.
   void Stop();
 
  private:
@@ -57,11 +59,12 @@ class HelperPool {
     std::deque<Task> tasks;
     std::size_t tasks_max = 0;
     bool stopped = false;
+    std::vector<std::thread> threads;
   };
   static void Run(Queue& queue);
+  static void Stop(Queue& queue);
 
   std::array<Queue, kHelperKinds> queues_;
-  std::vector<std::thread> threads_;
 };
 
 }  // namespace cairn::broker

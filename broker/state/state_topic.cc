@@ -96,37 +96,45 @@ absl::Status StateTopic::AppendAndWait(std::span<const StateRecord> records, Tim
 }
 
 void StateTopic::Acknowledge(std::span<const Ack> acks) {
+  {
+    const std::lock_guard lock(mutex_);
+    acked_.insert(acked_.end(), acks.begin(), acks.end());
+  }
   // The group commit goes on; what follows from this one is a helper's work.
-  helpers_.Submit(
-      HelperKind::kState,
-      [self = shared_from_this(), told = std::vector<Ack>(acks.begin(), acks.end())](
-          const absl::Status& status) mutable { self->Finish(std::move(told), status); });
+  helpers_.Submit(HelperKind::kState, [self = shared_from_this()](const absl::Status& status) {
+    self->FinishAcked(status);
+  });
 }
 
-void StateTopic::Finish(std::vector<Ack> acks, const absl::Status& helped) {
-  for (Ack& ack : acks) {
-    Pending pending;
-    absl::Status status = std::move(ack.status);
-    {
-      const std::lock_guard lock(mutex_);
-      CAIRN_CHECK(!pending_.empty() && pending_.front().correlation == ack.correlation);
-      pending = std::move(pending_.front());
-      pending_.pop_front();
-      if (status.ok() && !helped.ok()) {
-        // Durable, but not in the table: from here on the two differ until the next start.
-        broken_ = helped;
-      }
-      if (status.ok()) status = broken_;
-    }
-    if (status.ok()) {
-      status = ApplyBatch(pending.batch);
-      if (!status.ok()) {
-        const std::lock_guard lock(mutex_);
-        broken_ = status;
-      }
-    }
-    pending.done(std::move(status));
+void StateTopic::FinishAcked(const absl::Status& helped) {
+  std::unique_lock lock(mutex_);
+  if (finishing_) return;  // whoever does takes these too
+  finishing_ = true;
+  while (!acked_.empty()) {
+    CAIRN_CHECK(!pending_.empty() && pending_.front().correlation == acked_.front().correlation);
+    Pending pending = std::move(pending_.front());
+    pending_.pop_front();
+    absl::Status status = std::move(acked_.front().status);
+    acked_.pop_front();
+    // Durable, but not in the table: from here on the two differ until the next start.
+    if (status.ok() && broken_.ok()) broken_ = helped;
+    if (status.ok()) status = broken_;
+    lock.unlock();
+    Finish(std::move(pending), std::move(status));
+    lock.lock();
   }
+  finishing_ = false;
+}
+
+void StateTopic::Finish(Pending pending, absl::Status status) {
+  if (status.ok()) {
+    status = ApplyBatch(pending.batch);
+    if (!status.ok()) {
+      const std::lock_guard lock(mutex_);
+      broken_ = status;
+    }
+  }
+  pending.done(std::move(status));
 }
 
 absl::Status StateTopic::ApplyBatch(ByteView bytes) {

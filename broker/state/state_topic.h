@@ -62,7 +62,8 @@ class StateTopic : public AckSink, public std::enable_shared_from_this<StateTopi
     Bytes batch;
     Done done;
   };
-  void Finish(std::vector<Ack> acks, const absl::Status& helped);
+  void FinishAcked(const absl::Status& helped);
+  void Finish(Pending pending, absl::Status status);
   absl::Status ApplyBatch(ByteView batch);
 
   const std::shared_ptr<Partition> partition_;
@@ -71,6 +72,8 @@ class StateTopic : public AckSink, public std::enable_shared_from_this<StateTopi
 
   std::mutex mutex_;  // also keeps the order of appends and pending_ the same
   std::deque<Pending> pending_;
+  std::deque<Ack> acked_;   // of the first of pending_; not looked at yet
+  bool finishing_ = false;  // by one thread at a time, so that log order is kept at a stop too
   std::uint64_t next_correlation_ = 1;
   absl::Status broken_;
 };

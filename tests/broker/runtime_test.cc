@@ -1,4 +1,5 @@
 #include <atomic>
+#include <future>
 #include <set>
 #include <thread>
 
@@ -73,19 +74,38 @@ TEST_CASE("HelperPool: every task hears of its end, also when there is no room o
   CHECK(CodeOf(refused.Wait()) == ErrorCode::kTooManyInFlight);
   std::thread stopper([&pool] { pool.Stop(); });
   // Stop has begun once nothing is taken any more.
-  REQUIRE(Eventually([&pool] {
-    bool stopping = false;
-    pool.Submit(HelperKind::kRead, [&stopping](const absl::Status& s) {
-      stopping = CodeOf(s) == ErrorCode::kStopping;
+  const auto stopping = std::make_shared<std::atomic<bool>>(false);
+  REQUIRE(Eventually([&pool, &stopping] {
+    pool.Submit(HelperKind::kRead, [stopping](const absl::Status& status) {
+      if (CodeOf(status) == ErrorCode::kStopping) *stopping = true;
     });
-    pool.Submit(HelperKind::kRead, [](const absl::Status&) {});
-    return stopping;
+    return stopping->load();
   }));
   valve.Open();
   stopper.join();
   CHECK(CodeOf(queued.Wait()) == ErrorCode::kStopping);
   pool.Submit(HelperKind::kRead, [t = late.Taker()](absl::Status s) mutable { t(std::move(s)); });
   CHECK(CodeOf(late.Wait()) == ErrorCode::kStopping);
+}
+
+TEST_CASE("HelperPool: a stop lets administration wait for its state topic", "[broker][runtime]") {
+  HelperPool pool;
+  SyncValve valve;
+  valve.Close();
+  // The one thread of kState is busy, so that what administration waits for is queued behind.
+  pool.Submit(HelperKind::kState, [&valve](const absl::Status&) { valve.Pass(); });
+  valve.WaitForFlusher();
+  std::promise<absl::Status> followed;
+  Answer<absl::Status> admin;
+  pool.Submit(HelperKind::kAdmin, [&, taker = admin.Taker()](const absl::Status&) mutable {
+    pool.Submit(HelperKind::kState,
+                [&followed](absl::Status status) { followed.set_value(std::move(status)); });
+    taker(followed.get_future().get());
+  });
+  std::thread stopper([&pool] { pool.Stop(); });
+  valve.Open();
+  CHECK(admin.Wait().ok());
+  stopper.join();
 }
 
 TEST_CASE("Gate: it lets nobody in once closed, and waits for those inside", "[broker][runtime]") {
