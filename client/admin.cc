@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "client/core.h"
+#include "client/deadline.h"
 #include "protocol/status.h"
 
 namespace cairn::client {
@@ -24,6 +25,10 @@ absl::Status Ask(Core& core, Core::Retry retry, Duration timeout, Make make, Tak
         take(*reply);
         return absl::OkStatus();
       });
+}
+
+Duration TimeLeft(Core::Clock::time_point deadline) {
+  return std::chrono::duration_cast<Duration>(deadline - Core::Clock::now());
 }
 
 constexpr auto kRead = Core::Retry::kUntilDeadline;
@@ -127,10 +132,11 @@ absl::StatusOr<std::vector<TopicSummary>> Admin::ListTopics(bool include_interna
   std::vector<TopicSummary> topics;
   std::string after;
   absl::Status bad;
+  const auto deadline = DeadlineAfter(timeout_);
   for (bool more = true; more;) {
     const std::size_t before = topics.size();
     RETURN_IF_ERROR(Ask<wire::MetadataReply>(
-        *cluster_->core(), kRead, timeout_,
+        *cluster_->core(), kRead, TimeLeft(deadline),
         [&](Builder& builder) {
           const auto after_text = after.empty() ? 0 : ToWire(builder, after);
           return wire::CreateMetadata(builder, 0, after_text, include_internal);
@@ -219,6 +225,7 @@ absl::StatusOr<std::vector<OffsetsOfPartition>> Admin::Offsets(
     std::string_view topic, std::optional<Timestamp> at,
     const std::vector<PartitionIndex>& partitions) {
   Core& core = *cluster_->core();
+  const auto deadline = DeadlineAfter(timeout_);
   ASSIGN_OR_RETURN(const auto info, core.ResolveTopic(topic, timeout_));
   std::vector<wire::OffsetQuery> queries;
   const std::int64_t time = at.has_value() ? at->value() : -1;
@@ -228,7 +235,7 @@ absl::StatusOr<std::vector<OffsetsOfPartition>> Admin::Offsets(
   }
   std::vector<OffsetsOfPartition> offsets;
   const absl::Status status = Ask<wire::OffsetsReply>(
-      core, kRead, timeout_,
+      core, kRead, TimeLeft(deadline),
       [&](Builder& builder) {
         const auto query_vector = builder.CreateVectorOfStructs(queries);
         const wire::Uuid id = ToWire(info->id);

@@ -76,7 +76,7 @@ struct BrokerStatus {
 
 // Asks about topics and changes them. Every call waits for its answer, at most `timeout`
 // (kDeadlineExceeded), and reconnects by itself. Reads are retried until then; changes are sent
-// once per connection, and a change whose answer was lost is kUnavailable: it may have been done.
+// once, and a change whose answer was lost is kUnavailable: it may have been done.
 //
 // Threads: any thread may call anything.
 class Admin {

@@ -10,6 +10,7 @@
 #include <asio/connect.hpp>
 #include <asio/write.hpp>
 
+#include "client/deadline.h"
 #include "protocol/limits.h"
 
 namespace cairn::client {
@@ -35,7 +36,7 @@ Connection::Connection(asio::io_context& io, Handlers handlers)
 void Connection::Start(const Address& address, const ClusterOptions& options) {
   address_ = address;
   client_id_ = options.client_id.substr(0, kClientIdBytesMax);
-  timer_.expires_after(options.connect_timeout);
+  timer_.expires_at(DeadlineAfter(options.connect_timeout));
   timer_.async_wait([self = shared_from_this(),
                      timeout = options.connect_timeout](const asio::error_code& error) {
     if (error || self->ready_) return;

@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_format.h"
 
+#include "client/deadline.h"
 #include "client/detached.h"
 #include "client/polled_frames.h"
 #include "protocol/error_code.h"
@@ -45,7 +46,7 @@ Consumer::State::State(std::shared_ptr<Core> core, const ConsumerOptions& option
 // ---- assignments ----
 
 absl::Status Consumer::State::Assign(std::vector<Assignment> assignments, Duration timeout) {
-  const auto deadline = Clock::now() + timeout;
+  const auto deadline = DeadlineAfter(timeout);
   std::vector<std::unique_ptr<PartitionReader>> readers;
   // Asked anew: a topic of that name may be another by now.
   for (const Assignment& assignment : assignments) core_->metadata().Forget(assignment.topic);
@@ -140,7 +141,12 @@ void Consumer::State::Subscribe(PartitionReader& reader) {
 }
 
 void Consumer::State::Abandon(PartitionReader& reader) {
-  const auto found = subscriptions_.find(reader.subscription());
+  Drop(reader.subscription());
+  reader.OnLost();
+}
+
+void Consumer::State::Drop(std::uint32_t subscription) {
+  const auto found = subscriptions_.find(subscription);
   if (found == subscriptions_.end()) return;
   core_->Post([self = shared_from_this(), handle = found->second.second] {
     handle->abandoned = true;
@@ -149,7 +155,6 @@ void Consumer::State::Abandon(PartitionReader& reader) {
     self->Unsubscribe(handle->id);
   });
   subscriptions_.erase(found);
-  reader.OnLost();
 }
 
 PartitionReader* Consumer::State::FindBySubscription(std::uint32_t subscription) {
@@ -193,7 +198,7 @@ void Consumer::State::Apply(Letter& letter) {
 // ---- reading ----
 
 absl::StatusOr<PolledRecords> Consumer::State::Poll(Duration timeout, std::size_t records_max) {
-  const auto deadline = Clock::now() + timeout;
+  const auto deadline = DeadlineAfter(timeout);
   while (true) {
     if (!error_.ok()) return std::exchange(error_, absl::OkStatus());
     OpenMail();
@@ -227,7 +232,11 @@ absl::Status Consumer::State::Collect(std::size_t records_max, PolledRecords& po
     if (!reader.has_something()) continue;
     if (polled.frames_ == nullptr) polled.frames_ = std::make_unique<PolledRecords::Frames>();
     PartitionReader::Taken taken{polled.records_, polled.events_, polled.frames_->keepers};
-    RETURN_IF_ERROR(reader.Take(records_max - polled.records_.size(), taken));
+    const std::uint32_t subscription = reader.subscription();
+    const absl::Status read = reader.Take(records_max - polled.records_.size(), taken);
+    // It has come to an end, or to damage: what the subscription still brings is for nobody.
+    if (reader.subscription() != subscription) Drop(subscription);
+    RETURN_IF_ERROR(read);
     // Whoever filled the answer lets the others go first next time.
     if (polled.records_.size() == records_max) next_reader_ = (next_reader_ + i + 1) % count;
   }

@@ -63,6 +63,7 @@ class Consumer::State : public std::enable_shared_from_this<State> {
 
   void Subscribe(PartitionReader& reader);
   void Abandon(PartitionReader& reader);
+  void Drop(std::uint32_t subscription);
   void SubscribeWhereWanted();
   void OpenMail();
   void Apply(Letter& letter);

@@ -4,6 +4,7 @@
 #include <mutex>
 #include <optional>
 
+#include "client/deadline.h"
 #include "client/detached.h"
 #include "protocol/check.h"
 #include "protocol/error_code.h"
@@ -191,6 +192,15 @@ void Core::SendCall(const std::shared_ptr<PendingCall>& call) {
   const std::uint64_t correlation = to->NextCorrelation();
   Bytes head;
   call->build(to->builder(), correlation, head);
+  if (head.size() > kFrameHeaderBytes + kControlBytesMax) {
+    // The broker would end the connection, and everything else that is under way on it.
+    return FinishCall(
+        call,
+        absl::InvalidArgumentError(absl::StrFormat(
+            "a request of %d bytes; a broker takes at most %d: ask for less at a time",
+            head.size() - kFrameHeaderBytes, kControlBytesMax)),
+        nullptr);
+  }
   call->on_wire = true;
   to->Request(correlation, std::move(head), nullptr,
               [this, call](const absl::Status& broken, const ReceivedFrame* reply) {
@@ -247,7 +257,7 @@ absl::Status Core::CallAndWait(Build build, Retry retry, Duration timeout,
   std::mutex mutex;
   std::condition_variable wake;
   std::optional<absl::Status> result;
-  Post([&, build = std::move(build), deadline = Clock::now() + timeout]() mutable {
+  Post([&, build = std::move(build), deadline = DeadlineAfter(timeout)]() mutable {
     Call(std::move(build), retry, deadline,
          [&](const absl::Status& status, const wire::Message* message) {
            absl::Status outcome = message == nullptr ? Detached(status) : decode(*message);

@@ -10,7 +10,7 @@
 
 namespace cairn::client {
 
-using Duration = std::chrono::milliseconds;
+using Duration = std::chrono::milliseconds;  // Duration::max(): without end
 
 // How to reach the broker. Connections are made when first needed and again whenever they break.
 struct ClusterOptions {

@@ -3,6 +3,7 @@
 
 #include "absl/strings/str_format.h"
 
+#include "client/deadline.h"
 #include "client/producer_state.h"
 #include "protocol/limits.h"
 #include "protocol/partitioner.h"
@@ -23,6 +24,8 @@ Timestamp WallNow() {
                        .count());
 }
 
+absl::Status Closed() { return absl::FailedPreconditionError("the producer is closed"); }
+
 }  // namespace
 
 absl::Status Producer::State::Send(std::string_view topic_name, const ProduceRecord& record,
@@ -42,11 +45,11 @@ absl::Status Producer::State::Send(std::string_view topic_name, const ProduceRec
                                           .value = BytesOf(record.value),
                                           .headers = headers};
   const std::size_t bound = RecordBatchBuilder::SizeBound(to_add);
-  const TimePoint deadline = Clock::now() + options_.block_timeout;
+  const TimePoint deadline = DeadlineAfter(options_.block_timeout);
 
   std::unique_lock lock(mutex_);
   while (true) {
-    if (closed_) return absl::FailedPreconditionError("the producer is closed");
+    if (closed_) return Closed();
     ASSIGN_OR_RETURN(Topic * topic, FindTopic(lock, topic_name, deadline));
     ASSIGN_OR_RETURN(Partition * partition, Choose(lock, topic, record, deadline));
     if (bound + kBatchHeaderBytes > topic->info->batch_bytes_max) {
@@ -86,7 +89,7 @@ absl::StatusOr<Producer::State::Topic*> Producer::State::FindTopic(
             absl::StrFormat("topic %s: %s", name, std::string(resolved.status().message())));
       }
       RETURN_IF_ERROR(resolved.status());
-      if (closed_) return absl::FailedPreconditionError("the producer is closed");
+      if (closed_) return Closed();
       info = *std::move(resolved);
     }
     if (topics_.contains(name)) continue;  // another thread was quicker
@@ -128,6 +131,7 @@ absl::StatusOr<Producer::State::Partition*> Producer::State::Choose(
     const auto left = std::chrono::duration_cast<Duration>(deadline - Clock::now());
     auto info = core_->ResolveTopic(name, std::max(left, Duration(1)));
     lock.lock();
+    if (closed_) return Closed();
     RETURN_IF_ERROR(info.status());
     if ((*info)->id == topic->info->id) Adopt(*topic, *std::move(info));
   }
@@ -185,7 +189,7 @@ void Producer::State::Append(Partition& partition, const RecordBatchBuilder::Rec
 void Producer::State::OpenBatch(Partition& partition) {
   partition.open = std::make_unique<Batch>();
   partition.open->created = Clock::now();
-  partition.open->deadline = partition.open->created + options_.delivery_timeout;
+  partition.open->deadline = DeadlineAfter(options_.delivery_timeout, partition.open->created);
   partition.open->generation = generation_;
   ++outstanding_[generation_];
   RefreshIfOld(partition.topic, partition.open->created);
@@ -217,7 +221,8 @@ void Producer::State::MarkDirty(Partition& partition) {
 void Producer::State::RefreshIfOld(Topic& topic, TimePoint now) {
   if (topic.refreshing || now - topic.info->fetched < Metadata::kBelieved) return;
   topic.refreshing = true;
-  core_->Post([self = shared_from_this(), &topic, deadline = now + options_.delivery_timeout] {
+  core_->Post([self = shared_from_this(), &topic,
+               deadline = DeadlineAfter(options_.delivery_timeout, now)] {
     self->core_->FetchTopic(topic.name, deadline, [self, &topic](auto info) {
       self->OnRefreshed(topic, std::move(info));
     });
@@ -228,7 +233,7 @@ absl::Status Producer::State::Flush(Duration timeout) {
   if (core_->OnIoThread()) {
     return absl::FailedPreconditionError("Flush cannot be used in a delivery callback");
   }
-  const TimePoint deadline = Clock::now() + timeout;
+  const TimePoint deadline = DeadlineAfter(timeout);
   std::unique_lock lock(mutex_);
   const std::uint64_t last = generation_++;
   for (Topic& topic : all_topics_) {

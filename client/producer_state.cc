@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_format.h"
 
+#include "client/deadline.h"
 #include "protocol/error_code.h"
 #include "protocol/record_batch_builder.h"
 #include "protocol/status.h"
@@ -118,7 +119,7 @@ absl::Status Producer::State::TakeOver(Partition& partition, TimePoint now) {
     const std::lock_guard lock(mutex_);
     retired = partition.topic.retired;
     if (partition.open != nullptr) {
-      const TimePoint due = partition.open->created + options_.linger;
+      const TimePoint due = DeadlineAfter(options_.linger, partition.open->created);
       const bool nothing_in_flight = partition.queue.idle() && partition.sealed.empty();
       if (nothing_in_flight || due <= now || !retired.ok()) {
         Close(partition);
@@ -271,7 +272,7 @@ void Producer::State::AskForIdentity() {
                     wire::CreateInitProducer(builder, identity.id.value(), identity.epoch.value()),
                     0, head);
       },
-      Core::Retry::kUntilDeadline, Clock::now() + options_.delivery_timeout,
+      Core::Retry::kUntilDeadline, DeadlineAfter(options_.delivery_timeout),
       [self = shared_from_this()](const absl::Status& status, const wire::Message* message) {
         self->asking_ = false;
         self->OnIdentity(status, message);
@@ -292,9 +293,10 @@ void Producer::State::OnIdentity(const absl::Status& status, const wire::Message
     if (absl::IsCancelled(failure)) return;
     // An id of another data directory's past, say: begin with a new one.
     if (CodeOf(failure) == ErrorCode::kUnknownProducer) identity_ = {};
+    if (!AnyAwaitsIdentity()) return;
     identity_timer_.expires_after(identity_backoff_.Next());
     identity_timer_.async_wait([self = shared_from_this()](const asio::error_code& error) {
-      if (!error) self->AskForIdentity();
+      if (!error && self->AnyAwaitsIdentity()) self->AskForIdentity();
     });
     return;
   }
@@ -303,6 +305,16 @@ void Producer::State::OnIdentity(const absl::Status& status, const wire::Message
   ForEachPartition([this](Partition& partition) {
     if (std::exchange(partition.awaits_identity, false)) Drive(partition);
   });
+}
+
+// False: those who did have given up, or the producer is closed.
+bool Producer::State::AnyAwaitsIdentity() {
+  bool any = false;
+  ForEachPartition([&](Partition& partition) {
+    partition.awaits_identity = partition.awaits_identity && partition.queue.needs_identity();
+    any = any || partition.awaits_identity;
+  });
+  return any;
 }
 
 // ---- topics ----

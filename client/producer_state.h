@@ -95,6 +95,7 @@ class Producer::State final : public std::enable_shared_from_this<State>, public
   void Deliver(Partition& partition);
   void WantIdentity(Partition& partition);
   void AskForIdentity();
+  bool AnyAwaitsIdentity();
   void OnIdentity(const absl::Status& status, const wire::Message* message);
   void Retire(Topic& topic, const absl::Status& why);
   void OnRefreshed(Topic& topic, absl::StatusOr<std::shared_ptr<const TopicInfo>> info);

@@ -82,4 +82,22 @@ bool FakeBroker::Peer::Greet() {
   return true;
 }
 
+void FakeBroker::Peer::AnswerTopic(std::uint64_t correlation, const TopicId& id,
+                                   std::size_t partitions, bool more) {
+  const auto infos = builder.CreateVectorOfStructs(std::vector<wire::PartitionInfo>(partitions));
+  const auto name = ToWire(builder, "t");
+  const wire::Uuid uuid = ToWire(id);
+  const auto topic = wire::CreateTopicMetadata(builder, name, &uuid, 0, false, infos, 1000);
+  const auto topics = builder.CreateVector(&topic, 1);
+  Reply(correlation, wire::CreateMetadataReply(builder, 0, topics, more));
+}
+
+std::shared_ptr<client::Cluster> ClusterOf(const FakeBroker& broker) {
+  client::ClusterOptions options;
+  options.broker = broker.address();
+  options.backoff_min = std::chrono::milliseconds(1);
+  options.backoff_max = std::chrono::milliseconds(2);
+  return *client::Cluster::Open(options);
+}
+
 }  // namespace cairn::test

@@ -5,6 +5,7 @@
 #include <string>
 #include <thread>
 
+#include "client/cluster.h"
 #include "protocol/messages.h"
 
 namespace cairn::test {
@@ -30,6 +31,9 @@ class FakeBroker {
     }
     // Takes Hello and says Welcome; false when the client is gone.
     bool Greet();
+    // Answers a question for metadata: the one topic "t".
+    void AnswerTopic(std::uint64_t correlation, const TopicId& id, std::size_t partitions = 1,
+                     bool more = false);
 
     flatbuffers::FlatBufferBuilder builder;
 
@@ -53,5 +57,8 @@ class FakeBroker {
   std::uint16_t port_ = 0;
   std::thread thread_;
 };
+
+// A cluster of that broker, quick to connect again.
+std::shared_ptr<client::Cluster> ClusterOf(const FakeBroker& broker);
 
 }  // namespace cairn::test
