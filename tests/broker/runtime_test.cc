@@ -76,7 +76,7 @@ TEST_CASE("HelperPool: every task hears of its end, also when there is no room o
   // Stop has begun once nothing is taken any more.
   const auto stopping = std::make_shared<std::atomic<bool>>(false);
   REQUIRE(Eventually([&pool, &stopping] {
-    pool.Submit(HelperKind::kRead, [stopping](const absl::Status& status) {
+    pool.Submit(HelperKind::kTrim, [stopping](const absl::Status& status) {
       if (CodeOf(status) == ErrorCode::kStopping) *stopping = true;
     });
     return stopping->load();
