@@ -225,7 +225,9 @@ void Partition::TakeDue(std::vector<Due>& due) {
 
 void Partition::FailWaiting(const absl::Status& why, std::vector<Due>& due) {
   for (Waiting& waiting : waiting_) {
-    waiting.ack.status = why;
+    // One each, since they go to different threads.
+    waiting.ack.status =
+        MakeError(CodeOf(why), std::string_view(why.message().data(), why.message().size()));
     due.push_back({std::move(waiting.sink), std::move(waiting.ack)});
   }
   waiting_.clear();
