@@ -80,8 +80,9 @@ absl::Status DecompressZstd(ByteView packed, std::size_t bytes_max, Bytes& out) 
   thread_local const std::unique_ptr<ZSTD_DCtx, ZstdFree> context(ZSTD_createDCtx());
   if (context == nullptr) return absl::ResourceExhaustedError("no memory for a zstd context");
   ZSTD_DCtx_reset(context.get(), ZSTD_reset_session_only);
-  // A frame may also ask for a window larger than all it could ever hold here: refuse the memory.
-  ZSTD_DCtx_setParameter(context.get(), ZSTD_d_windowLogMax, 27);
+  // A frame may ask for a window of any size, which stays with this thread: 8 MiB is what RFC 8878
+  // has every decoder support, and all that the levels up to 19 use.
+  ZSTD_DCtx_setParameter(context.get(), ZSTD_d_windowLogMax, 23);
 
   ZSTD_inBuffer input{packed.data(), packed.size(), 0};
   std::size_t used = 0;

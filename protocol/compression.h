@@ -26,7 +26,8 @@ absl::StatusOr<Codec> ParseCodec(std::string_view name);
 // blocks, since Kafka's Java reader refuses linked ones; zstd frames carry their content size.
 absl::Status Compress(Codec codec, ByteView plain, Bytes& out);
 
-// Replaces `out` with the plain form. Never grows `out` past bytes_max, whatever the block claims.
+// Replaces `out` with the plain form. Never grows `out` past bytes_max + 1 on the way, whatever the
+// block claims; a zstd frame may ask for a window of 8 MiB at most.
 //   kDataLoss           not a valid block of that codec
 //   kResourceExhausted  it would unpack to more than bytes_max
 absl::Status Decompress(Codec codec, ByteView packed, std::size_t bytes_max, Bytes& out);

@@ -22,6 +22,8 @@ inline constexpr unsigned kControlTablesMax = 4096;
 inline constexpr std::size_t kBatchBytesMax = 64u << 20;  // the largest max.message.bytes
 inline constexpr std::size_t kBatchBytesDefault = (1u << 20) + 12;
 inline constexpr std::int32_t kBatchRecordsMax = 1'000'000;
+// A reader holds 40 bytes for each, where two bytes of a record may make one.
+inline constexpr std::int64_t kRecordHeadersMax = 10'000;
 inline constexpr std::size_t kDecompressedBytesMax = 256u << 20;
 
 // Pushes to a subscriber: one frame carries at most this, or one batch.

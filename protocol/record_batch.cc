@@ -128,7 +128,7 @@ bool SkipRecord(ByteView body, RecordFront& front) {
   front.offset_delta = reader.Varint();
   if (!SkipField(reader, true) || !SkipField(reader, true)) return false;
   const std::int64_t headers = reader.Varint();
-  if (headers < 0 || headers > static_cast<std::int64_t>(body.size())) return false;
+  if (headers < 0 || headers > kRecordHeadersMax) return false;
   for (std::int64_t i = 0; i < headers; ++i) {
     if (!SkipField(reader, false) || !SkipField(reader, true)) return false;
   }
@@ -144,7 +144,8 @@ absl::Status WalkRecords(const RecordBatchView& batch, ByteView records) {
     const ByteView body = size < 0 ? ByteView{} : reader.View(static_cast<std::size_t>(size));
     RecordFront front{};
     if (size < 0 || !reader.ok() || !SkipRecord(body, front)) {
-      return Corrupt(absl::StrFormat("record %d of %d does not add up", i, batch.record_count()));
+      return Corrupt(absl::StrFormat("record %d of %d does not add up, or has more than %d headers",
+                                     i, batch.record_count(), kRecordHeadersMax));
     }
     if (front.offset_delta != i) {
       return Corrupt(absl::StrFormat("record %d has offset delta %d", i, front.offset_delta));
@@ -242,7 +243,10 @@ std::optional<ByteView> ReadField(ByteReader& reader, bool& ok) {
 bool ReadHeaders(ByteReader& reader, std::vector<HeaderView>& headers) {
   const std::int64_t count = reader.Varint();
   // Each header takes two bytes at least: more of them than that cannot be meant.
-  if (count < 0 || count > static_cast<std::int64_t>(reader.remaining() / 2)) return false;
+  if (count < 0 || count > kRecordHeadersMax ||
+      count > static_cast<std::int64_t>(reader.remaining() / 2)) {
+    return false;
+  }
   bool ok = true;
   for (std::int64_t i = 0; i < count && ok; ++i) {
     const std::optional<ByteView> name = ReadField(reader, ok);

@@ -77,6 +77,18 @@ TEST_CASE("Compression: the bound itself is allowed", "[protocol][compression]")
   }
 }
 
+TEST_CASE("Compression: a zstd frame that asks for a large window is refused",
+          "[protocol][compression]") {
+  // No content size; a window of 2^(10 + w / 8); one raw block of one byte, the last.
+  const auto unpack = [](unsigned char w) {
+    const unsigned char frame[] = {0x28, 0xb5, 0x2f, 0xfd, 0, w, 9, 0, 0, 'x'};
+    Bytes out;
+    return Decompress(Codec::kZstd, std::as_bytes(std::span(frame)), 1000, out);
+  };
+  CHECK(unpack(13 << 3).ok());  // 8 MiB
+  CHECK(absl::IsDataLoss(unpack(14 << 3)));
+}
+
 TEST_CASE("Compression: a block that claims much and holds little costs little",
           "[protocol][compression]") {
   // A zstd frame header with a content size of 2^40, and then nothing.

@@ -190,6 +190,30 @@ TEST_CASE("RecordReader: records that do not add up are an error and not a crash
   }
 }
 
+TEST_CASE("Record batch: a record of too many headers is refused before they are held",
+          "[protocol][record_batch]") {
+  for (const std::int64_t more : {0, 1}) {
+    const std::vector<HeaderView> headers(static_cast<std::size_t>(kRecordHeadersMax + more),
+                                          HeaderView{AsBytes("n"), std::nullopt});
+    RecordBatchBuilder builder;
+    builder.Add({.timestamp = Timestamp(1),
+                 .key = std::nullopt,
+                 .value = std::nullopt,
+                 .headers = headers});
+    const absl::StatusOr<Bytes> bytes = builder.Finish({});
+    REQUIRE(bytes.ok());
+    const absl::StatusOr<RecordBatchView> batch = RecordBatchView::Parse(*bytes);
+    REQUIRE(batch.ok());
+    Bytes scratch;
+    CHECK(ValidateProduced(*batch, false, scratch).ok() == (more == 0));
+    RecordReader reader;
+    REQUIRE(reader.Open(*batch, kDecompressedBytesMax).ok());
+    RecordView record;
+    CHECK(reader.Next(record) == (more == 0));
+    CHECK(absl::IsDataLoss(reader.status()) == (more == 1));
+  }
+}
+
 TEST_CASE("RecordReader: bytes behind the last record are named", "[protocol][record_batch]") {
   Bytes batch = Build({{7, "k", "v", {}}});
   batch.push_back(std::byte{0});
