@@ -123,13 +123,16 @@ absl::StatusOr<File> File::OpenDirectory(const std::filesystem::path& path) {
 }
 
 File::File(File&& other) noexcept
-    : descriptor_(std::exchange(other.descriptor_, -1)), path_(std::move(other.path_)) {}
+    : descriptor_(std::exchange(other.descriptor_, -1)),
+      path_(std::move(other.path_)),
+      sync_outcome_(std::move(other.sync_outcome_)) {}
 
 File& File::operator=(File&& other) noexcept {
   if (this == &other) return *this;
   Close();
   descriptor_ = std::exchange(other.descriptor_, -1);
   path_ = std::move(other.path_);
+  sync_outcome_ = std::move(other.sync_outcome_);
   return *this;
 }
 
@@ -202,9 +205,12 @@ absl::Status File::RenameTo(const std::filesystem::path& path) {
 }
 
 absl::Status File::Sync() const {
+  const std::lock_guard one_at_a_time(sync_outcome_->mutex);
+  RETURN_IF_ERROR(sync_outcome_->failure);
   // For a directory fdatasync does what fsync does: its entries are its data.
   if (Repeat([&] { return ::fdatasync(descriptor_); }) == 0) return absl::OkStatus();
-  return ErrnoError("sync", path_, errno);
+  sync_outcome_->failure = ErrnoError("sync", path_, errno);
+  return sync_outcome_->failure;
 }
 
 absl::Status File::DropCache() const {

@@ -2,6 +2,8 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <memory>
+#include <mutex>
 #include <string_view>
 
 #include "absl/status/status.h"
@@ -64,7 +66,9 @@ class File {
   // synced.
   absl::Status RenameTo(const std::filesystem::path& path);
 
-  // fdatasync; on a directory it makes the names in it durable.
+  // fdatasync; on a directory it makes the names in it durable. Final when it failed: the kernel
+  // tells of an error once and then calls the lost bytes clean, so every later Sync of this file,
+  // by whichever thread, says the same. One at a time.
   absl::Status Sync() const;
   // Drops the (clean) cached pages, so that the next read shows what is on the disk.
   absl::Status DropCache() const;
@@ -73,12 +77,20 @@ class File {
   absl::StatusOr<Timestamp> ModifiedAt() const;
 
  private:
+  struct SyncOutcome {
+    std::mutex mutex;
+    absl::Status failure;
+  };
+
   File(int descriptor, std::filesystem::path path)
-      : descriptor_(descriptor), path_(std::move(path)) {}
+      : descriptor_(descriptor),
+        path_(std::move(path)),
+        sync_outcome_(std::make_unique<SyncOutcome>()) {}
   static absl::StatusOr<File> Open(const std::filesystem::path& path, int flags);
 
   int descriptor_ = -1;
   std::filesystem::path path_;
+  std::unique_ptr<SyncOutcome> sync_outcome_;
 };
 
 // Makes the names in a directory durable.

@@ -222,11 +222,13 @@ absl::Status Frontier::Note(std::span<const DurableEnd> ends) {
   for (const DurableEnd& end : ends) {
     CAIRN_CHECK(end.partition.partition >= PartitionIndex(0) && end.end >= end.segment_base &&
                 end.segment_base >= Offset(0) && end.position >= 0);
-    AppendEntry(entries, end);
+    if (!forgotten_.contains(end.partition)) AppendEntry(entries, end);
   }
   RETURN_IF_ERROR(WriteLocked(entries));
   noted_synced_ = std::max(noted_synced_, synced);
-  for (const DurableEnd& end : ends) ends_[end.partition] = end;
+  for (const DurableEnd& end : ends) {
+    if (!forgotten_.contains(end.partition)) ends_[end.partition] = end;
+  }
   if (WantsRewrite()) {
     // The long file is as good, so a failure (a full disk) is no reason to refuse anything.
     const absl::Status rewritten = RewriteLocked();
@@ -237,6 +239,7 @@ absl::Status Frontier::Note(std::span<const DurableEnd> ends) {
 
 absl::Status Frontier::Forget(const TopicPartition& partition) {
   const std::lock_guard lock(mutex_);
+  forgotten_.insert(partition);
   if (!ends_.contains(partition)) return absl::OkStatus();
   Bytes entry;
   AppendEntry(entry, partition, kForgotten);

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
+#include "absl/container/flat_hash_set.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 
@@ -56,7 +57,8 @@ class Frontier {
   // Errors: as ErrnoError. kStorageFull leaves everything as it was, and trying again may help; a
   // failed sync is final for all of them.
   absl::Status Note(std::span<const DurableEnd> ends);
-  // A deleted partition.
+  // A deleted partition. A group commit that was under way may still note its end: that is left
+  // out.
   absl::Status Forget(const TopicPartition& partition);
   absl::Status Sync();
   // Notes a clean stop, durably. Requires that every log is closed and durable.
@@ -92,6 +94,7 @@ class Frontier {
   bool was_clean_ = false;
   absl::Status failure_;  // of a sync: final
   absl::flat_hash_map<TopicPartition, DurableEnd> ends_;
+  absl::flat_hash_set<TopicPartition> forgotten_;  // in this run
 };
 
 }  // namespace cairn::storage

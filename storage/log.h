@@ -110,7 +110,8 @@ class Log {
   //   ErrorCode::kStorageFailed  final, write_state() says so from now on
   absl::StatusOr<Offset> Append(MutableBytes batch, Timestamp now);
 
-  // All that is not durable yet. The owner calls exactly one of the two below when it knows.
+  // All that is not durable yet; nothing once a sync has failed, for another try would only seem to
+  // succeed. The owner calls exactly one of the two below when it knows.
   SyncPlan TakeUnsynced();
   void MarkSynced(const SyncPlan& plan);
   // Final: write_state() is kStorageFailed from now on; the descriptors stay open.
@@ -133,11 +134,18 @@ class Log {
       const std::vector<std::shared_ptr<Segment>>& segments, Timestamp time, Offset start,
       Offset end);
 
-  // Moves log_start() up to `before` (durably, in the manifest) and gives back the segments that
-  // lie wholly below it, already out of the log; the caller removes their files with
-  // Segment::Remove on a thread that may wait. Rolls first if the active segment is among them.
+  // Moves log_start() up to `before` and takes the segments that lie wholly below it out of the
+  // log, the active one too. Then, in this order: Trim::Sync on a thread that may wait, FinishTrim
+  // with its outcome, and, if that is OK, Segment::Remove of each dropped segment.
   //   ErrorCode::kOffsetOutOfRange  `before` is beyond log_end
-  absl::StatusOr<std::vector<std::shared_ptr<Segment>>> TrimTo(Offset before, Timestamp now);
+  struct Trim {
+    absl::Status Sync() const;  // waits for the disk; without the lock
+
+    std::vector<std::shared_ptr<Segment>> dropped;
+    std::optional<Manifest::Pending> manifest;
+  };
+  absl::StatusOr<Trim> TrimTo(Offset before);
+  absl::Status FinishTrim(const Trim& trim, const absl::Status& outcome);
 
   // Background work on one segment that is complete but not sealed: sync, read and fingerprint, cut
   // to true size, write its index. nothing: no such segment.
@@ -148,6 +156,7 @@ class Log {
    private:
     friend class Log;
     std::shared_ptr<Segment> segment_;
+    absl::Status opened_;
     std::optional<SealedSegment> sealed_;
   };
   std::optional<SealTask> TakeSealTask();
@@ -206,6 +215,7 @@ class Log {
   };
   std::unique_ptr<Snapshot> snapshot_;
   absl::Status write_state_;
+  bool sync_failed_ = false;
   absl::Status damage_;
   Offset offline_from_ = kNoOffset;
   DurableEnd synced_;  // as of the last MarkSynced

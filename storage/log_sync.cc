@@ -31,6 +31,7 @@ DurableEnd Log::End() const {
 
 SyncPlan Log::TakeUnsynced() {
   SyncPlan plan;
+  if (sync_failed_) return plan;
   plan.end_ = End();
   // What is not synced stands at the end; only an empty segment can hide it.
   for (auto it = segments_.rbegin(); it != segments_.rend(); ++it) {
@@ -61,6 +62,7 @@ void Log::MarkSynced(const SyncPlan& plan) {
 }
 
 void Log::MarkSyncFailed(const SyncPlan& plan, const absl::Status& why) {
+  sync_failed_ = true;
   if (!write_state_.ok()) return;
   write_state_ =
       MakeError(ErrorCode::kStorageFailed,
@@ -76,9 +78,8 @@ bool Log::HasUnsynced() const {
 }
 
 absl::Status Log::SealTask::Run() {
-  absl::StatusOr<SealedSegment> sealed = segment_->Seal();
-  RETURN_IF_ERROR(sealed.status());
-  sealed_ = *sealed;
+  RETURN_IF_ERROR(opened_);
+  ASSIGN_OR_RETURN(sealed_, segment_->Seal());
   return absl::OkStatus();
 }
 
@@ -90,9 +91,9 @@ std::optional<Log::SealTask> Log::TakeSealTask() {
     // The last one of the run before may still grow; a small one costs little unsealed.
     if (is_last && may_continue_ && segment->length() < options_.continue_bytes_max) continue;
     if (is_last) may_continue_ = false;
-    segment->BeginSeal();
     SealTask task;
     task.segment_ = segment;
+    task.opened_ = segment->BeginSeal();
     return task;
   }
   return std::nullopt;
@@ -127,10 +128,13 @@ absl::Status Log::RollIfOld(Timestamp now) {
   return absl::OkStatus();
 }
 
-absl::StatusOr<std::vector<std::shared_ptr<Segment>>> Log::TrimTo(Offset before,
-                                                                  Timestamp /*now*/) {
-  std::vector<std::shared_ptr<Segment>> dropped;
-  if (before <= log_start_) return dropped;
+absl::Status Log::Trim::Sync() const {
+  return manifest.has_value() ? manifest->file->Sync() : absl::OkStatus();
+}
+
+absl::StatusOr<Log::Trim> Log::TrimTo(Offset before) {
+  Trim trim;
+  if (before <= log_start_) return trim;
   if (before > log_end_) {
     return MakeError(ErrorCode::kOffsetOutOfRange,
                      absl::StrFormat("cannot trim to offset %d, the log is from %d to %d",
@@ -142,14 +146,21 @@ absl::StatusOr<std::vector<std::shared_ptr<Segment>>> Log::TrimTo(Offset before,
     entries.push_back(SegmentDropped{.base = segment->base()});
   }
   RETURN_IF_ERROR(Judge(manifest_->Append(entries)));
-  RETURN_IF_ERROR(Judge(manifest_->Sync()));
+  trim.manifest = manifest_->TakeUnsynced();
   log_start_ = before;
   const auto count = static_cast<std::ptrdiff_t>(entries.size() - 1);
-  dropped.assign(segments_.begin(), segments_.begin() + count);
+  trim.dropped.assign(segments_.begin(), segments_.begin() + count);
   segments_.erase(segments_.begin(), segments_.begin() + count);
-  for (const auto& segment : dropped) segment->Finish();
+  for (const auto& segment : trim.dropped) segment->Finish();
   if (segments_.empty()) may_continue_ = false;
-  return dropped;
+  return trim;
+}
+
+absl::Status Log::FinishTrim(const Trim& trim, const absl::Status& outcome) {
+  RETURN_IF_ERROR(Judge(outcome));
+  if (!trim.manifest.has_value()) return absl::OkStatus();
+  manifest_->MarkSynced(*trim.manifest);
+  return Judge(manifest_->RewriteIfLong());
 }
 
 absl::Status Log::WriteProducerSnapshot() {

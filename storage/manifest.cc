@@ -213,12 +213,7 @@ void Manifest::MarkSynced(const Pending& pending) {
 }
 
 absl::Status Manifest::Sync() {
-  RETURN_IF_ERROR(failure_);
-  if (WantsRewrite()) {
-    const absl::Status rewritten = Rewrite();
-    // On a full disk the long file has to do.
-    if (CodeOf(rewritten) != ErrorCode::kStorageFull) return rewritten;
-  }
+  RETURN_IF_ERROR(RewriteIfLong());
   if (!file_) return absl::OkStatus();
   if (absl::Status status = file_->Sync(); !status.ok()) {
     failure_ = MakeError(ErrorCode::kStorageFailed, std::string(status.message()));
@@ -226,6 +221,14 @@ absl::Status Manifest::Sync() {
   }
   MarkSynced({file_, end_});
   return absl::OkStatus();
+}
+
+absl::Status Manifest::RewriteIfLong() {
+  RETURN_IF_ERROR(failure_);
+  if (!WantsRewrite()) return absl::OkStatus();
+  const absl::Status rewritten = Rewrite();
+  // On a full disk the long file has to do.
+  return CodeOf(rewritten) == ErrorCode::kStorageFull ? absl::OkStatus() : rewritten;
 }
 
 bool Manifest::WantsRewrite() const {

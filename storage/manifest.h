@@ -140,9 +140,11 @@ class Manifest {
   std::optional<Pending> TakeUnsynced() const;
   void MarkSynced(const Pending& pending);
 
-  // Makes all of it durable at once, under the owner's lock; writes the file anew where it has
-  // grown long with dead entries. A failed sync is final, as in Append.
+  // Makes all of it durable at once, for when nobody else waits for the owner's lock; writes the
+  // file anew where it has grown long with dead entries. A failed sync is final, as in Append.
   absl::Status Sync();
+  // Only the latter, durably: seldom, for then the file has more than 12 KiB of them.
+  absl::Status RewriteIfLong();
 
   bool is_open() const { return file_ != nullptr; }  // holds a descriptor
 

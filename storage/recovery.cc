@@ -199,6 +199,15 @@ absl::StatusOr<LogRecovery::Outcome> LogRecovery::TakeSealed(const ManifestSegme
     // It may have been continued, by appends that never became durable.
     ASSIGN_OR_RETURN(const File file, File::OpenForWriting(path));
     ASSIGN_OR_RETURN(const std::int64_t size, file.Size());
+    if (size > segment.sealed->length && IsBelowFrontier(segment.sealed->next_offset)) {
+      // What follows was durable once: it is the manifest that has lost something.
+      return Offline(
+          segment.sealed->next_offset,
+          absl::DataLossError(absl::StrFormat(
+              "%s, position %d: expected the sealed end, found %d more bytes of offsets below %d",
+              path.string(), segment.sealed->length, size - segment.sealed->length,
+              durable_->end.value())));
+    }
     if (size > segment.sealed->length) {
       RETURN_IF_ERROR(Cut(file, segment.sealed->length, size, segment.sealed->next_offset));
     }
@@ -460,7 +469,7 @@ absl::Status LogRecovery::ApplyProducers(const Segment& segment, Offset from) {
   }
   BatchScan scan(file, start);
   while (scan.Next()) {
-    if (scan.batch().base_offset() < from) continue;
+    if (scan.batch().next_offset() <= from) continue;
     log_.producers_.Apply(scan.batch(), segment.extent().last_append_time);
   }
   if (absl::IsDataLoss(scan.status())) {

@@ -210,6 +210,11 @@ absl::StatusOr<SealedSegment> Segment::ReadWhole(const File& file, Index& index)
   return found;
 }
 
+absl::Status Segment::BeginSeal() {
+  sealing_ = true;
+  return Descriptor().status();
+}
+
 absl::StatusOr<SealedSegment> Segment::Seal() {
   ASSIGN_OR_RETURN(const std::shared_ptr<File> file, Descriptor());
   RETURN_IF_ERROR(file->Sync());

@@ -120,7 +120,8 @@ class Segment {
   // size, writes the index. Requires BeginSeal(). Gives what the manifest is to say.
   absl::StatusOr<SealedSegment> Seal();
   bool is_sealing() const { return sealing_; }
-  void BeginSeal() { sealing_ = true; }
+  // Opens the file, which then stays open: without the lock another topic's may have its name.
+  absl::Status BeginSeal();
   void EndSeal(const std::optional<SealedSegment>& sealed);
   void MarkReopened();  // the manifest says that it is not sealed any more
 

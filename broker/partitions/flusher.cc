@@ -111,13 +111,17 @@ void Flusher::Cycle(std::vector<std::shared_ptr<Partition>> partitions, bool las
   if (!works.empty()) {
     Count(metrics_.sync_cycles);
     Count(metrics_.synced_partitions, static_cast<std::int64_t>(works.size()));
-    if (works.size() <= options_.alone_max) {
+    if (disk_failed_ || works.size() <= options_.alone_max) {
       SyncEach(works);
     } else {
       SyncTogether(works);
     }
     const auto failed = std::stable_partition(works.begin(), works.end(),
                                               [](const Work& work) { return work.outcome.ok(); });
+    // That of a deleted one fails because its directory is gone.
+    disk_failed_ = disk_failed_ || std::any_of(failed, works.end(), [](const Work& work) {
+                     return !work.partition->deleted();
+                   });
     synced_.insert(synced_.end(), std::make_move_iterator(works.begin()),
                    std::make_move_iterator(failed));
     works.erase(works.begin(), failed);

@@ -25,7 +25,9 @@ namespace cairn::broker {
 // A failed sync is final for the partition (it takes no writes until the restart), and its waiters
 // are told that the outcome is unknown. After a failed syncfs each file is synced through the
 // descriptor that wrote it: those that fail are out; if none does, all are, for nobody knows which
-// it was. A frontier that cannot be written fails the partitions of the cycle, and all later ones.
+// it was. Once any sync has failed, syncfs is not used any more: it would tell of that error again,
+// to partitions that have nothing to do with it. A frontier that cannot be written fails the
+// partitions of the cycle, and all later ones.
 //
 // Idle it sleeps. Threads: MarkDirty from any; the rest from the one that owns it.
 class Flusher {
@@ -83,6 +85,7 @@ class Flusher {
   bool frontier_changed_ = false;
   Clock::time_point frontier_due_;
   absl::Status frontier_status_;
+  bool disk_failed_ = false;  // some sync has
   std::vector<Partition::Due> due_;
 
   std::thread thread_;

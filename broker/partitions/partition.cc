@@ -407,6 +407,7 @@ void Partition::MarkDeleted() {
   Watchers watchers;
   std::vector<Due> due;
   {
+    const std::lock_guard names(names_mutex_);
     const std::lock_guard lock(mutex_);
     deleted_ = true;
     FailWaiting(Usable(), due);

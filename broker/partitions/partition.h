@@ -152,7 +152,8 @@ class Partition : public std::enable_shared_from_this<Partition> {
   void TrimTo(Offset before, Timestamp now, OnTrimmed done);
 
   void SetOptions(const PartitionOptions& options);
-  // From now on every request is answered with kUnknownTopic; watchers and waiters are told.
+  // From now on every request is answered with kUnknownTopic; watchers and waiters are told. No
+  // segment's file is removed by its name any more, so the directory may be renamed.
   void MarkDeleted();
 
   // ---- for the flusher ----
@@ -219,13 +220,17 @@ class Partition : public std::enable_shared_from_this<Partition> {
   static void Tell(const Watchers& watchers);
   void AfterDiskWork(const absl::Status& outcome);
   bool TrimLater(Offset before, Timestamp now, OnTrimmed& done);
-  absl::StatusOr<Offset> TrimNow(Offset before, Timestamp now);
+  absl::StatusOr<Offset> TrimNow(Offset before);
 
   const TopicPartition id_;
   const std::string topic_name_;
   PartitionServices services_;
   std::atomic<Queued> queued_{Queued::kNo};
   std::atomic<std::uint64_t> last_used_{0};
+
+  // Held while files of dropped segments are removed, one at a time, and to become deleted: from
+  // then on a new topic's files may stand under the same names. Taken before mutex_.
+  std::mutex names_mutex_;
 
   mutable std::mutex mutex_;  // guards all below
   std::unique_ptr<storage::Log> log_;

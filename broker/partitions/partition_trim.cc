@@ -41,7 +41,7 @@ void Partition::TrimTo(Offset before, Timestamp now, OnTrimmed done) {
                             done = std::move(done)](absl::Status status) mutable {
                              if (!status.ok()) return done(std::move(status));
                              if (self->TrimLater(before, now, done)) return;
-                             done(self->TrimNow(before, now));
+                             done(self->TrimNow(before));
                            });
 }
 
@@ -60,8 +60,8 @@ bool Partition::TrimLater(Offset before, Timestamp now, OnTrimmed& done) {
   return true;
 }
 
-absl::StatusOr<Offset> Partition::TrimNow(Offset before, Timestamp now) {
-  std::vector<std::shared_ptr<storage::Segment>> dropped;
+absl::StatusOr<Offset> Partition::TrimNow(Offset before) {
+  storage::Log::Trim trim;
   Watchers watchers;
   Offset log_start;
   {
@@ -76,14 +76,22 @@ absl::StatusOr<Offset> Partition::TrimNow(Offset before, Timestamp now) {
                           before.value()));
     }
     Use();
-    ASSIGN_OR_RETURN(dropped, log_->TrimTo(before, now));
+    ASSIGN_OR_RETURN(trim, log_->TrimTo(before));
     segments_ = log_->segment_count();
     log_start = log_->log_start();
     TakeWatchers(watchers, /*all=*/false);
   }
   MarkDirty(std::chrono::milliseconds(0));
   Tell(watchers);
-  for (const std::shared_ptr<storage::Segment>& segment : dropped) {
+  const absl::Status synced = trim.Sync();
+  {
+    const std::lock_guard lock(mutex_);
+    RETURN_IF_ERROR(Usable());
+    RETURN_IF_ERROR(log_->FinishTrim(trim, synced));
+  }
+  for (const std::shared_ptr<storage::Segment>& segment : trim.dropped) {
+    const std::lock_guard names(names_mutex_);
+    RETURN_IF_ERROR(write_state());
     RETURN_IF_ERROR(segment->Remove());
   }
   return log_start;

@@ -37,6 +37,10 @@ struct Disk {
     const std::lock_guard lock(mutex);
     bad.push_back(partition.id().topic);
   }
+  void Heal() {
+    const std::lock_guard lock(mutex);
+    bad.clear();
+  }
 };
 
 struct Bench {
@@ -47,6 +51,14 @@ struct Bench {
     raw = plane.get();
   }
   ~Bench() { disk.valve.Open(); }
+
+  // The sync of one append fails; the acknowledgement.
+  Ack FailSync(Partition& partition, const Bytes& batch) {
+    disk.Spoil(partition);
+    const auto sink = std::make_shared<TestSink>();
+    REQUIRE(Append(partition, batch, Durability::kDurable, sink, 1).ok());
+    return sink->Wait(1)[0];
+  }
 
   // Appends one record to each in one cycle; the acknowledgements, by partition.
   std::vector<Ack> AppendTogether(const std::vector<std::shared_ptr<Partition>>& partitions) {
@@ -81,11 +93,8 @@ TEST_CASE("Flusher: a failed sync is answered as unknown and is final for its pa
   const auto bad = bench.plane->NewPartition("bad");
   const auto good = bench.plane->NewPartition("good");
   AppendDurably(*bad, {"a"});
-  bench.disk.Spoil(*bad);
-  const auto sink = std::make_shared<TestSink>();
   const Bytes batch = BatchOf({"b"}, {ProducerId(1), 0});
-  REQUIRE(Append(*bad, batch, Durability::kDurable, sink, 1).ok());
-  CHECK(CodeOf(sink->Wait(1)[0].status) == ErrorCode::kOutcomeUnknown);
+  CHECK(CodeOf(bench.FailSync(*bad, batch).status) == ErrorCode::kOutcomeUnknown);
   CHECK(bad->ends().durable_end == Offset(1));
   CHECK(bad->ends().committed_end == Offset(1));
   CHECK(ReadValues(*bad, Offset(0)) == std::vector<std::string>{"a"});
@@ -93,7 +102,7 @@ TEST_CASE("Flusher: a failed sync is answered as unknown and is final for its pa
   CHECK(CodeOf(Append(*bad, BatchOf({"c"})).status()) == ErrorCode::kStorageFailed);
   CHECK(CodeOf(bad->write_state()) == ErrorCode::kStorageFailed);
   // Whether the first try survives is still not known: the repeat must not be called refused.
-  CHECK(CodeOf(Append(*bad, batch, Durability::kDurable, sink, 2).status()) ==
+  CHECK(CodeOf(Append(*bad, batch, Durability::kDurable, std::make_shared<TestSink>()).status()) ==
         ErrorCode::kOutcomeUnknown);
   CHECK(AppendDurably(*good, {"d"}) == Offset(0));
 }
@@ -142,6 +151,32 @@ TEST_CASE("Flusher: after a failed syncfs that no file explains all of the cycle
     CHECK(CodeOf(ack.status) == ErrorCode::kOutcomeUnknown);
   }
   for (const auto& partition : partitions) CHECK_FALSE(partition->write_state().ok());
+}
+
+TEST_CASE("Flusher: a failed sync is not tried again on a disk that seems to have healed",
+          "[broker][flusher]") {
+  Bench bench;
+  const auto bad = bench.plane->NewPartition("bad");
+  const auto good = bench.plane->NewPartition("good");
+  AppendDurably(*bad, {"a"});
+  REQUIRE(CodeOf(bench.FailSync(*bad, BatchOf({"b"})).status) == ErrorCode::kOutcomeUnknown);
+
+  bench.disk.Heal();
+  bad->SetOptions({});  // hands it to the flusher
+  AppendDurably(*good, {"c"});
+  CHECK(bad->ends().durable_end == Offset(1));
+  CHECK(bench.plane->data_dir().frontier().Find(bad->id())->end == Offset(1));
+}
+
+TEST_CASE("Flusher: an error that one file explained is not held against others later",
+          "[broker][flusher]") {
+  Bench bench;
+  const auto bad = bench.plane->NewPartition("bad");
+  REQUIRE(CodeOf(bench.FailSync(*bad, BatchOf({"a"})).status) == ErrorCode::kOutcomeUnknown);
+  // What syncfs says next: it was not asked then, so it tells now.
+  bench.disk.file_system_fails = true;
+  const auto partitions = Three(*bench.plane);
+  for (const Ack& ack : bench.AppendTogether(partitions)) CHECK(ack.status.ok());
 }
 
 TEST_CASE("Flusher: the frontier knows a durable end before anyone is told", "[broker][flusher]") {

@@ -253,6 +253,36 @@ TEST_CASE("Partition: a trim on a written topic waits until what it drops is dur
   CHECK(ReadValues(*partition, Offset(3)) == std::vector<std::string>{"d"});
 }
 
+TEST_CASE("Partition: a trim that a deletion overtakes leaves the next topic's files alone",
+          "[broker][partition]") {
+  PartitionOptions options;
+  options.log.segment_bytes = 100;
+  TempDir dir;
+  DataPlane plane(dir.path());
+  for (int round = 0; round < 20; ++round) {
+    const auto partition = plane.NewPartition("orders", options);
+    for (int i = 0; i < 60; ++i) REQUIRE(Append(*partition, BatchOf({"a"})).ok());
+    const Offset end = AppendDurably(*partition, {"b"}) + 1;
+    Answer<absl::StatusOr<Offset>> trimmed;
+    partition->TrimTo(end, kNow, trimmed.Taker());
+    // It is at its files, or about to be.
+    REQUIRE(Eventually([&] { return partition->ends().log_start == end; }));
+    partition->MarkDeleted();
+    const storage::LogIdentity identity{partition->id().topic, "orders", PartitionIndex(0)};
+    REQUIRE(plane.data_dir().MarkDeleted(identity).ok());
+    const auto next = plane.NewPartition("orders", options);
+    for (int i = 0; i < 61; ++i) REQUIRE(Append(*next, BatchOf({"c"})).ok());
+    (void)trimmed.Wait();
+    int files = 0;
+    for (const auto& entry : std::filesystem::directory_iterator(dir / "orders-0")) {
+      files += entry.path().extension() == ".log" ? 1 : 0;
+    }
+    CHECK(files == next->state().segments);
+    next->MarkDeleted();
+    REQUIRE(plane.data_dir().MarkDeleted({next->id().topic, "orders", PartitionIndex(0)}).ok());
+  }
+}
+
 TEST_CASE("Partition: the first record at or after a time is found below the committed end",
           "[broker][partition]") {
   TempDir dir;

@@ -1,6 +1,9 @@
 #include "storage/file.h"
 
+#include <atomic>
 #include <cerrno>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include <catch2/catch.hpp>
 
@@ -9,6 +12,21 @@
 #include "storage/segment_name.h"
 #include "tests/storage/damage.h"
 #include "tests/storage/temp_dir.h"
+
+namespace {
+
+std::atomic<bool> next_sync_fails{false};
+
+}  // namespace
+
+// In place of the C library's: as the kernel does, it tells of an error once and is content then.
+extern "C" int fdatasync(int descriptor) {
+  if (next_sync_fails.exchange(false)) {
+    errno = EIO;
+    return -1;
+  }
+  return static_cast<int>(::syscall(SYS_fdatasync, descriptor));
+}
 
 namespace cairn::storage {
 namespace {
@@ -53,6 +71,18 @@ TEST_CASE("File: what was written is read, and the end is known", "[storage][fil
   CHECK(file.DropCache().ok());
   CHECK(absl::IsAlreadyExists(File::Create(temp / "f").status()));
   CHECK(absl::IsNotFound(File::OpenForReading(temp / "g").status()));
+}
+
+TEST_CASE("File: a failed sync is remembered, though the kernel tells of it only once",
+          "[storage][file]") {
+  const TempDir dir;
+  const File file = Create(dir / "a");
+  REQUIRE(file.Sync().ok());
+  next_sync_fails = true;
+  CHECK(CodeOf(file.Sync()) == ErrorCode::kStorageFailed);
+  CHECK_FALSE(next_sync_fails);
+  CHECK(CodeOf(file.Sync()) == ErrorCode::kStorageFailed);
+  CHECK(Create(dir / "b").Sync().ok());
 }
 
 TEST_CASE("File: reserving makes the file longer, or not", "[storage][file]") {

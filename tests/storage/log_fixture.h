@@ -11,6 +11,7 @@
 
 #include "protocol/error_code.h"
 #include "protocol/record_batch_builder.h"
+#include "protocol/status.h"
 #include "storage/log.h"
 #include "tests/storage/damage.h"
 #include "tests/storage/temp_dir.h"
@@ -76,6 +77,13 @@ class LogFixture {
     const DurableEnd end = plan.durable_end();
     REQUIRE(data_dir_->frontier().Note({&end, 1}).ok());
     log_->MarkSynced(plan);
+  }
+  // A trim to its end, files and all; gives how many segments went.
+  absl::StatusOr<std::size_t> Trim(Offset before) {
+    ASSIGN_OR_RETURN(const Log::Trim trim, log_->TrimTo(before));
+    RETURN_IF_ERROR(log_->FinishTrim(trim, trim.Sync()));
+    for (const auto& segment : trim.dropped) RETURN_IF_ERROR(segment->Remove());
+    return trim.dropped.size();
   }
   void SealAll() {
     while (std::optional<Log::SealTask> task = log_->TakeSealTask()) {

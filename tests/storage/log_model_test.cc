@@ -133,10 +133,9 @@ class ModelRun {
     if (model_.start == model_.durable) return;
     const Offset to(std::uniform_int_distribution<std::int64_t>(model_.start.value(),
                                                                 model_.durable.value())(random_));
-    auto dropped = fixture_.log().TrimTo(to, now_);
+    const absl::StatusOr<std::size_t> dropped = fixture_.Trim(to);
     INFO(dropped.status().ToString());
     REQUIRE(dropped.ok());
-    for (const auto& segment : *dropped) REQUIRE(segment->Remove().ok());
     model_.start = to;
   }
   void Seal() { fixture_.SealAll(); }

@@ -142,21 +142,19 @@ TEST_CASE("Log: a view outlives trimming and removal", "[storage][log]") {
   const absl::StatusOr<LogRead> read = fixture.Read(Offset(0), Offset(10), 1, cursor);
   REQUIRE(read.ok());
   const Bytes before(read->view.bytes.begin(), read->view.bytes.end());
-  auto dropped = fixture.log().TrimTo(Offset(7), kNow);
+  absl::StatusOr<std::size_t> dropped = fixture.Trim(Offset(7));
   REQUIRE(dropped.ok());
-  CHECK(dropped->size() == 3);
-  for (const auto& segment : *dropped) REQUIRE(segment->Remove().ok());
-  dropped->clear();
+  CHECK(*dropped == 3);
   CHECK(!std::filesystem::exists(fixture.LogFile(0)));
   CHECK(Bytes(read->view.bytes.begin(), read->view.bytes.end()) == before);
   CHECK(fixture.log().log_start() == Offset(7));
   CHECK(CodeOf(fixture.Read(Offset(6), Offset(10), 1, cursor).status()) ==
         ErrorCode::kOffsetOutOfRange);
-  CHECK(CodeOf(fixture.log().TrimTo(Offset(11), kNow).status()) == ErrorCode::kOffsetOutOfRange);
+  CHECK(CodeOf(fixture.Trim(Offset(11)).status()) == ErrorCode::kOffsetOutOfRange);
   fixture.Reopen();
   CHECK(fixture.log().log_start() == Offset(7));
   CHECK(fixture.log().log_end() == Offset(10));
-  dropped = fixture.log().TrimTo(Offset(10), kNow);
+  dropped = fixture.Trim(Offset(10));
   REQUIRE(dropped.ok());
   CHECK(fixture.log().segment_count() == 0);
   fixture.Crash();
@@ -251,6 +249,18 @@ TEST_CASE("Log: producers are the same with and without the snapshot", "[storage
   CHECK(fixture.log().producers() == live);
 }
 
+TEST_CASE("Log: a producer whose last batch was trimmed in the middle is still known",
+          "[storage][log]") {
+  LogFixture fixture;
+  Bytes batch = MakeBatch(4, 50, kNow, ProducerId(1), 0);
+  fixture.AppendBytes(batch);
+  fixture.Sync();
+  REQUIRE(fixture.Trim(Offset(2)).ok());
+  const ProducerTable live = fixture.log().producers();
+  fixture.Crash();  // before any snapshot was written
+  CHECK(fixture.log().producers() == live);
+}
+
 TEST_CASE("Log: a sync that failed is final until a restart", "[storage][log]") {
   LogFixture fixture;
   fixture.Append(1);
@@ -258,6 +268,7 @@ TEST_CASE("Log: a sync that failed is final until a restart", "[storage][log]") 
   CHECK(!plan.empty());
   CHECK(plan.bytes() > 0);
   fixture.log().MarkSyncFailed(plan, absl::DataLossError("the disk is gone"));
+  CHECK(fixture.log().TakeUnsynced().empty());
   Bytes batch = MakeBatch(1, 1);
   CHECK(CodeOf(fixture.log().Append(batch, kNow).status()) == ErrorCode::kStorageFailed);
   CHECK(fixture.log().CloseIdle() == 0);

@@ -242,6 +242,28 @@ TEST_CASE("Recovery: without a frontier only a tail that nothing follows is cut"
   CHECK(log.fixture.ReadAll().size() == log.ends[static_cast<std::size_t>(broken - 1)]);
 }
 
+TEST_CASE("Recovery: a manifest that forgot a reopening takes no durable records with it",
+          "[storage][recovery]") {
+  LogFixture fixture;
+  fixture.options().continue_bytes_max = 0;
+  fixture.Append(1, 300);
+  fixture.Reopen();
+  fixture.Sync();
+  fixture.SealAll();  // too large to be continued, so sealed
+  fixture.options().continue_bytes_max = 1 << 20;
+  fixture.Reopen();
+  const Bytes manifest = ReadBack(fixture.directory() / "manifest");
+  fixture.Append(1, 300);  // reopens it
+  fixture.Sync();
+  fixture.Kill();
+  const Bytes log = ReadBack(fixture.LogFile(0));
+  WriteFile(fixture.directory() / "manifest", manifest);
+  fixture.Open();
+  CHECK(!fixture.report().damage.ok());
+  CHECK(fixture.report().offline_from == Offset(1));
+  CHECK(ReadBack(fixture.LogFile(0)) == log);
+}
+
 TEST_CASE("Recovery: several unsealed segments in a row", "[storage][recovery]") {
   LogFixture fixture({.segment_bytes = 1000});
   for (int i = 0; i < 3; ++i) fixture.Append(1, 300);
