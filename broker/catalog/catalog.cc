@@ -182,14 +182,16 @@ absl::Status Catalog::Delete(const std::string& name, Timestamp now) {
 }
 
 void Catalog::RemoveFiles(const TopicRow& row) {
+  bool renamed = true;
   for (std::int32_t i = 0; i < row.partitions(); ++i) {
-    // What cannot be renamed now is found by the next start: the catalog says that it is deleted.
     const absl::Status status = rooms_.data_dir.MarkDeleted({row.id, row.name, PartitionIndex(i)});
-    if (!status.ok()) {
-      LogWarning("a deleted partition's directory could not be renamed",
-                 {{"topic", row.name}, {"partition", i}, {"reason", status}});
-    }
+    if (status.ok()) continue;
+    renamed = false;
+    LogWarning("a deleted partition's directory could not be renamed",
+               {{"topic", row.name}, {"partition", i}, {"reason", status}});
   }
+  // What is left is found by the next start, as long as the catalog says that it is deleted.
+  if (!renamed) return;
   rooms_.partitions.janitor.Run([this, row] { RemoveDirectories(row); });
 }
 

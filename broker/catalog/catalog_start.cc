@@ -163,6 +163,11 @@ void Catalog::GoOnRemoving() {
     }
   }
   for (TopicRow& row : gone) {
+    // The last run may have been stopped between the renaming and the frontier's note.
+    for (std::int32_t i = 0; i < row.partitions(); ++i) {
+      const absl::Status status = rooms_.data_dir.frontier().Forget({row.id, PartitionIndex(i)});
+      if (!status.ok()) LogWarning("a deleted partition is remembered", {{"reason", status}});
+    }
     rooms_.partitions.janitor.Run([this, row = std::move(row)] { RemoveDirectories(row); });
   }
 }

@@ -1,5 +1,6 @@
 #include "broker/catalog/catalog.h"
 
+#include <fstream>
 #include <set>
 
 #include "tests/broker/data_plane.h"
@@ -188,6 +189,24 @@ TEST_CASE("Catalog: a deletion that was cut short is finished by the next start"
   broker.Start();
   CHECK(broker.catalog().Problems().empty());
   CHECK_FALSE(broker.catalog().Find("orders").has_value());
+}
+
+TEST_CASE("Catalog: a deleted directory that could not be renamed is removed by the next start",
+          "[broker][catalog]") {
+  Broker broker;
+  const TopicId id = DataPlane::Value(broker.Create("orders", 1));
+  AppendDurably(*broker.At("orders", 0), {"old"});
+  // Something stands where the directory is to go.
+  const std::filesystem::path taken = broker.dir() / (ToString(id) + "-0.deleted");
+  std::ofstream(taken) << "not a directory";
+  REQUIRE(broker.Delete("orders").ok());
+  REQUIRE(std::filesystem::exists(broker.dir() / "orders-0"));
+  REQUIRE(broker.Create("another", 1).ok());  // behind whatever the deletion left to do
+  std::filesystem::remove(taken);
+  broker.Restart(/*clean=*/true);
+  CHECK(broker.catalog().Problems().empty());
+  CHECK_FALSE(std::filesystem::exists(broker.dir() / "orders-0"));
+  CHECK_FALSE(std::filesystem::exists(broker.dir() / "quarantine"));
 }
 
 TEST_CASE("Catalog: records, producers' sequences and ends are there after a restart",
