@@ -50,6 +50,7 @@ absl::Status Server::OpenRooms() {
   }
   workers_ = std::make_unique<Workers>(options_.threads);
   ASSIGN_OR_RETURN(data_dir_, storage::DataDir::Open(options_.data_dir));
+  disk_usage_ = std::make_unique<DiskUsage>(*data_dir_);
   // A port that is taken is known before hours of recovery, not after.
   ASSIGN_OR_RETURN(listener_, Listener::Open(workers_->at(0).context(), options_.listen));
 
@@ -76,6 +77,7 @@ void Server::OpenDoors() {
                                                   .catalog = *catalog_,
                                                   .helpers = *helpers_,
                                                   .data_dir = *data_dir_,
+                                                  .disk_usage = *disk_usage_,
                                                   .connections = count_,
                                                   .facts = facts_});
   for (int i = 0; i < workers_->size(); ++i) {

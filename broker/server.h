@@ -78,6 +78,7 @@ class Server {
   // an answer may hold, must not outlive them.
   std::unique_ptr<Workers> workers_;
   std::unique_ptr<storage::DataDir> data_dir_;
+  std::unique_ptr<DiskUsage> disk_usage_;
   std::shared_ptr<Listener> listener_;
   std::unique_ptr<HelperPool> helpers_;
   std::unique_ptr<OpenFiles> open_files_;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <chrono>
 #include <utility>
 
 #include "absl/strings/str_format.h"
@@ -16,8 +17,10 @@
 namespace cairn::broker {
 namespace {
 
-// What one turn may move in both directions before the worker's other connections get theirs.
+// What one turn may move in each direction, and how long it may handle requests, before the
+// worker's other connections get their turns.
 constexpr std::size_t kTurnBytes = 4u << 20;
+constexpr std::chrono::milliseconds kTurnTime{5};
 constexpr std::size_t kWriteBytes = 1u << 20;
 // Beyond these no more requests are read until some are answered and the answers taken.
 constexpr std::size_t kControlBytesQueuedMax = 1u << 20;
@@ -142,17 +145,19 @@ bool Connection::Paused() const {
 void Connection::Turn() {
   if (phase_ == Phase::kClosed) return;
   const auto self = shared_from_this();
-  std::size_t budget = kTurnBytes;
+  // One for each direction: a peer that never stops sending gets its answers all the same.
+  std::size_t receiving = kTurnBytes, sending = kTurnBytes;
+  turn_ends_ = std::chrono::steady_clock::now() + kTurnTime;
   arrived_ = false;
   do {
-    Receive(budget);
-    Transmit(budget);
-  } while (serving() && budget > 0 && !Paused() && (readable_ || frame_ready_));
+    Receive(receiving);
+    Transmit(sending);
+  } while (serving() && receiving > 0 && sending > 0 && !Paused() && (readable_ || frame_ready_));
   Park();
   FinishIfDone();
   if (phase_ == Phase::kClosed) return;
   if (serving()) table_.Touch(table_.idle(), *this, idle_entry_);
-  WaitAgain(budget == 0);
+  WaitAgain(receiving == 0 || sending == 0);
 }
 
 FrameLimits Connection::limits() const {
@@ -200,6 +205,8 @@ void Connection::TakeFrames(std::size_t& budget) {
     Spend(budget, frame_bytes_);
     if (!Handle(rest.first(frame_bytes_))) return;
     if (serving()) in_.Consume(frame_bytes_);
+    // A few bytes can ask for much work.
+    if (std::chrono::steady_clock::now() >= turn_ends_) budget = 0;
   }
 }
 

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <memory>
 #include <mutex>
@@ -28,9 +29,10 @@ struct Services;
 // One peer: reads what is there, takes whole frames off it, hands each to its handler, and sends
 // what the handlers and subscriptions have for it. A frame that cannot be understood ends it.
 //
-// It works in turns. A turn is bounded in bytes, so that a busy peer leaves room for the others of
-// its worker; it ends with one write that carries everything the turn produced. Reading pauses
-// while too much is waiting to be sent or to become durable: a slow peer slows only itself.
+// It works in turns. A turn is bounded in bytes and in time, so that a busy peer leaves room for
+// the others of its worker; it ends with one write that carries everything the turn produced.
+// Reading pauses while too much is waiting to be sent or to become durable: a slow peer slows only
+// itself.
 //
 //   greeting ──Hello──► open ──► finishing ──► lingering ──► closed
 //
@@ -131,7 +133,8 @@ class Connection final : public AckSink, public std::enable_shared_from_this<Con
   std::size_t frame_bytes_ = 0;  // of the frame in front of in_; 0: not known yet
   bool frame_ready_ = false;     // a whole frame is in front of in_
   bool arrived_ = false;         // something, in this turn
-  bool readable_ = true;         // for all we know
+  std::chrono::steady_clock::time_point turn_ends_;
+  bool readable_ = true;  // for all we know
   bool waits_readable_ = false;
   bool peer_done_ = false;  // nothing more will come from there
 

@@ -10,6 +10,8 @@
 namespace cairn::broker {
 namespace {
 
+constexpr std::size_t kScratchKept = 4u << 20;
+
 absl::StatusOr<Durability> WaitFor(const Request& request, wire::Acks acks, Durability of_topic) {
   if (request.correlation == 0) return Durability::kNone;
   switch (acks) {
@@ -42,7 +44,10 @@ absl::Status CheckBatch(MutableBytes bytes, const ServedTopic& topic, Bytes& scr
                      absl::StrFormat("%d bytes follow the batch of %d; send one batch in a Produce",
                                      bytes.size() - batch->size(), batch->size()));
   }
-  return ValidateProduced(*batch, topic.options.validate_full, scratch);
+  const absl::Status valid = ValidateProduced(*batch, topic.options.validate_full, scratch);
+  // One batch that unpacks to hundreds of MiB must not keep them for ever.
+  if (scratch.capacity() > kScratchKept) Bytes().swap(scratch);
+  return valid;
 }
 
 absl::StatusOr<Partition::Appended> Append(const Request& request, const wire::Produce& produce) {

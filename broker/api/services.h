@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "broker/api/connection_table.h"
+#include "broker/api/disk_usage.h"
 #include "broker/catalog/catalog.h"
 #include "broker/partitions/partition_map.h"
 #include "broker/runtime/helper_pool.h"
@@ -25,6 +26,7 @@ struct Services {
   Catalog& catalog;
   HelperPool& helpers;
   storage::DataDir& data_dir;
+  DiskUsage& disk_usage;
   const ConnectionCount& connections;
   const ServerFacts& facts;
 };

@@ -1,8 +1,6 @@
 #include <algorithm>
 #include <filesystem>
 #include <string>
-#include <sys/stat.h>
-#include <system_error>
 #include <unistd.h>
 #include <vector>
 
@@ -20,26 +18,6 @@ constexpr std::size_t kLinesMax = 1000;
 constexpr std::size_t kLineBytesMax = 400;
 
 using flatbuffers::FlatBufferBuilder;
-
-struct Disk {
-  std::int64_t used = 0;
-  storage::DataDir::DiskSpace space;
-};
-
-// Waits for the disk.
-Disk MeasureDisk(const storage::DataDir& data_dir) {
-  Disk disk;
-  std::error_code error;
-  std::filesystem::recursive_directory_iterator entry(data_dir.path(), error);
-  for (; !error && entry != std::filesystem::recursive_directory_iterator();
-       entry.increment(error)) {
-    struct stat info;
-    // A file may vanish while we look.
-    if (::lstat(entry->path().c_str(), &info) == 0) disk.used += info.st_blocks * 512;
-  }
-  if (const auto space = data_dir.Space(); space.ok()) disk.space = *space;
-  return disk;
-}
 
 std::string_view Shorten(std::string_view line) { return line.substr(0, kLineBytesMax); }
 
@@ -77,7 +55,7 @@ std::int64_t UptimeMs(const Services& services) {
   return std::chrono::duration_cast<std::chrono::milliseconds>(up).count();
 }
 
-void Encode(Connection& on, std::uint64_t correlation, const Disk& disk) {
+void Encode(Connection& on, std::uint64_t correlation, const DiskUsage::Seen& disk) {
   const Services& services = on.services();
   const ServedTopics& topics = on.table().topics();
   const auto visible = std::count_if(topics.by_name().begin(), topics.by_name().end(),
@@ -114,16 +92,16 @@ void Encode(Connection& on, std::uint64_t correlation, const Disk& disk) {
 }  // namespace
 
 void HandleStatus(const Request& request) {
-  using Outcome = absl::StatusOr<Disk>;
+  using Outcome = absl::StatusOr<DiskUsage::Seen>;
   const Services& services = request.connection.services();
   auto answer =
       AnswerLater<Outcome>(request, [](Connection& on, std::uint64_t correlation,
                                        const Outcome& disk) { Encode(on, correlation, *disk); });
   services.helpers.Submit(
       HelperKind::kRead,
-      [&data_dir = services.data_dir, answer = std::move(answer)](absl::Status status) mutable {
+      [&usage = services.disk_usage, answer = std::move(answer)](absl::Status status) mutable {
         if (!status.ok()) return answer(Outcome(std::move(status)));
-        answer(Outcome(MeasureDisk(data_dir)));
+        answer(Outcome(usage.Look(DiskUsage::Clock::now())));
       });
 }
 

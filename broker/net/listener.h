@@ -38,9 +38,9 @@ class Listener : public std::enable_shared_from_this<Listener> {
   };
   // Binds and listens; nothing is accepted before Start.
   //   kInvalidArgument     the host is not known
-  //   kPermissionDenied    not a loopback address, and allow_public is not set; or a privileged
-  //   port kAlreadyExists       the port is taken kUnavailable         the address is not one of
-  //   this machine, or the kernel refuses
+  //   kPermissionDenied    not loopback, and allow_public is not set; or a privileged port
+  //   kAlreadyExists       the port is taken
+  //   kUnavailable         not an address of this machine, or the kernel refuses
   static absl::StatusOr<std::shared_ptr<Listener>> Open(asio::io_context& context,
                                                         const Options& options);
   ~Listener();
