@@ -1,4 +1,6 @@
+#include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <string>
 
 #include <catch2/catch.hpp>
@@ -34,8 +36,22 @@ void SendNumbers(client::Producer& producer, int count, Tally& tally) {
   }
 }
 
+// With acks=written the answer comes before the group commit that shows the records to readers.
+void AwaitGroupCommit(std::uint16_t port) {
+  client::Admin admin(ClusterAt(port));
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(60);
+  const auto all_shown = [&] {
+    const auto topic = admin.DescribeTopic("numbers");
+    REQUIRE(topic.ok());
+    return std::all_of(topic->partitions.begin(), topic->partitions.end(),
+                       [](const auto& each) { return each.committed_end == each.log_end; });
+  };
+  while (!all_shown()) REQUIRE(std::chrono::steady_clock::now() < deadline);
+}
+
 // 0 lost, 0 duplicated, 0 reordered.
 void CheckNumbers(std::uint16_t port, int count) {
+  AwaitGroupCommit(port);
   const auto values = ReadAll(port, "numbers", kPartitions);
   for (int p = 0; p < kPartitions; ++p) {
     const auto& partition = values[static_cast<std::size_t>(p)];
