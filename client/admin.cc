@@ -4,6 +4,7 @@
 
 #include "client/core.h"
 #include "client/deadline.h"
+#include "protocol/error_code.h"
 #include "protocol/status.h"
 
 namespace cairn::client {
@@ -108,6 +109,20 @@ BrokerStatus StatusFromReply(const wire::StatusReply& from) {
   return status;
 }
 
+std::string WhyNoOffsets(const wire::PartitionOffsets& from, std::string_view topic) {
+  switch (static_cast<ErrorCode>(from.code())) {
+    case ErrorCode::kUnknownPartition:
+      return absl::StrFormat("topic %s has no partition %d", topic, from.partition());
+    case ErrorCode::kPartitionOffline:
+      return absl::StrFormat(
+          "the partition is damaged at or after offset %d; the broker's status "
+          "and log say where and how",
+          from.committed_end());
+    default:
+      return absl::StrFormat("%s:%d cannot be asked for its offsets", topic, from.partition());
+  }
+}
+
 OffsetsOfPartition OffsetsFromWire(const wire::PartitionOffsets& from, std::string_view topic) {
   OffsetsOfPartition offsets;
   offsets.partition = PartitionIndex(from.partition());
@@ -116,9 +131,7 @@ OffsetsOfPartition OffsetsFromWire(const wire::PartitionOffsets& from, std::stri
   if (from.offset() >= 0) offsets.offset = Offset(from.offset());
   if (from.timestamp() >= 0) offsets.timestamp = Timestamp(from.timestamp());
   if (from.code() != 0) {
-    offsets.status = StatusFromWire(
-        from.code(),
-        absl::StrFormat("%s:%d cannot be asked for its offsets", topic, from.partition()));
+    offsets.status = StatusFromWire(from.code(), WhyNoOffsets(from, topic));
   }
   return offsets;
 }

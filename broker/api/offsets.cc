@@ -27,10 +27,22 @@ wire::PartitionOffsets Unknown(const wire::OffsetQuery& query, ErrorCode code) {
   return {-1, -1, -1, -1, query.partition(), -1, static_cast<std::uint16_t>(code)};
 }
 
+// PARTITION_OFFLINE if damage stands where the end would be: what comes before it can still be
+// read.
+std::uint16_t CodeOfEnd(const Partition& partition) {
+  const ErrorCode code = CodeOf(partition.write_state());
+  return code == ErrorCode::kPartitionOffline ? static_cast<std::uint16_t>(code) : 0;
+}
+
 wire::PartitionOffsets EndsOf(const Partition& partition) {
   const Partition::Ends ends = partition.ends();
-  return {ends.log_start.value(),           ends.committed_end.value(), -1, -1,
-          partition.id().partition.value(), ends.leader_epoch.value(),  0};
+  return {ends.log_start.value(),
+          ends.committed_end.value(),
+          -1,
+          -1,
+          partition.id().partition.value(),
+          ends.leader_epoch.value(),
+          CodeOfEnd(partition)};
 }
 
 using Found = absl::StatusOr<std::optional<storage::Log::TimeMatch>>;
@@ -47,13 +59,8 @@ wire::PartitionOffsets AtTime(const Partition& partition, const Found& found) {
             static_cast<std::uint16_t>(CodeOf(found.status()))};
   }
   if (!*found) {
-    return {answer.log_start(),
-            answer.committed_end(),
-            answer.committed_end(),
-            -1,
-            answer.partition(),
-            answer.leader_epoch(),
-            0};
+    return {answer.log_start(), answer.committed_end(), answer.committed_end(), -1,
+            answer.partition(), answer.leader_epoch(),  answer.code()};
   }
   return {answer.log_start(),
           answer.committed_end(),

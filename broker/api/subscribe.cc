@@ -37,7 +37,9 @@ absl::Status CheckInRange(Offset start, const Partition& partition) {
 std::shared_ptr<Subscription> Begin(Connection& connection, const Wanted& wanted, Offset start) {
   const Partition::Ends ends = wanted.partition->ends();
   std::optional<Offset> stop = wanted.stop;
-  if (wanted.stop_at_present_end)
+  // Where damage stands in for the end, reaching it is an error, and not the end of a bounded read.
+  const bool damaged = CodeOf(wanted.partition->write_state()) == ErrorCode::kPartitionOffline;
+  if (wanted.stop_at_present_end && !damaged)
     stop = std::min(stop.value_or(ends.committed_end), ends.committed_end);
   connection.Reply(
       wanted.correlation,

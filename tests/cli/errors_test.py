@@ -23,7 +23,7 @@ class WrongUsage(unittest.TestCase):
                 (["fly"], "fly"),
                 (["topic"], "subcommand"),
                 (["topic", "create", "x"], "--partitions"),
-                (["topic", "create", "x", "-p", "0"], "--partitions"),
+                (["topic", "create", "x", "-p", "0"], "not in range 1 to 2147483647"),
                 (["topic", "create", "x", "-p", "many"], "many"),
                 (["topic", "create", "x", "-p", "1", "-c", "novalue"], "NAME=VALUE"),
                 (["topic", "create", "x", "-p", "1", "-c", "a=1", "-c", "a=2"], "twice"),
@@ -171,6 +171,28 @@ class Failures(unittest.TestCase):
         self.assertEqual((status["problems"], status["clean_start"]), ([], True))
         self.assertGreater(status["disk_free"], 0)
         self.assertIn(self.broker.data, self.broker.ok("status").decode())
+
+
+class Damage(unittest.TestCase):
+    def test_the_end_of_what_damage_left_is_not_taken_for_the_end(self):
+        with Broker() as broker:
+            broker.ok("topic", "create", "hurt", "-p", "2")
+            for partition in ("0", "1"):
+                broker.ok("produce", "hurt", "-p", partition, stdin=b"a\nb\nc\n")
+            broker.stop()
+            os.remove(os.path.join(broker.data, "hurt-0", "manifest"))
+            broker.start()
+            for bounds in (["-e"], ["-o", ":end"], ["-o", "@0:@9999-01-01"], ["-o", "-2", "-e"],
+                           ["-o", "@0", "-e"]):
+                result = broker.run("consume", "hurt", *bounds)
+                self.assertEqual(result.code, 1, bounds)
+                self.assertIn("hurt:0", result.err, bounds)
+                self.assertTrue(result.out.endswith(b"b\nc\n"), (bounds, result.out))
+            self.assertEqual(broker.run("consume", "hurt", "-p", "1", "-e").code, 0)
+            for arguments in ([], ["--at", "@0"]):
+                result = broker.run("offsets", "hurt", *arguments)
+                self.assertEqual(result.code, 1)
+                self.assertIn("hurt:0: the partition is damaged", result.err)
 
 
 if __name__ == "__main__":

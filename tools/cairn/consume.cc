@@ -13,6 +13,7 @@
 #include <CLI/CLI.hpp>
 
 #include "client/consumer.h"
+#include "protocol/error_code.h"
 #include "protocol/status.h"
 #include "tools/cairn/commands.h"
 #include "tools/cairn/interrupt.h"
@@ -66,6 +67,10 @@ struct ConsumeOptions {
 
 using PartitionList = std::vector<client::OffsetsOfPartition>;
 
+bool IsDamaged(const client::OffsetsOfPartition& partition) {
+  return CodeOf(partition.status) == ErrorCode::kPartitionOffline;
+}
+
 absl::StatusOr<PartitionList> LookUp(const ConsumeOptions& options, std::optional<Timestamp> at,
                                      Session& session) {
   std::vector<PartitionIndex> wanted;
@@ -73,10 +78,11 @@ absl::StatusOr<PartitionList> LookUp(const ConsumeOptions& options, std::optiona
   ASSIGN_OR_RETURN(client::Admin admin, session.Ask());
   ASSIGN_OR_RETURN(PartitionList found, admin.Offsets(options.topic, at, wanted));
   for (const auto& partition : found) {
-    if (partition.status.ok()) continue;
-    return absl::Status(partition.status.code(),
-                        absl::StrFormat("%s:%d: %s", options.topic, partition.partition.value(),
-                                        std::string(partition.status.message())));
+    // What stands before the damage is read; reaching it is then told.
+    if (partition.status.ok() || IsDamaged(partition)) continue;
+    return MakeError(CodeOf(partition.status),
+                     absl::StrFormat("%s:%d: %s", options.topic, partition.partition.value(),
+                                     std::string(partition.status.message())));
   }
   return found;
 }
@@ -120,12 +126,13 @@ absl::StatusOr<std::vector<client::Assignment>> AssignTimes(const ConsumeOptions
   for (const auto& found : to) {
     const auto start = starts.find(found.partition);
     const Offset stop = found.offset.value_or(found.committed_end);
-    if (start == starts.end() || start->second >= stop) continue;
+    const bool damaged = IsDamaged(found);
+    if (start == starts.end() || (start->second >= stop && !damaged)) continue;
     assignments.push_back({.topic = options.topic,
                            .partition = found.partition,
                            .start = client::StartPosition::At(start->second),
-                           .stop_at_present_end = false,
-                           .stop_before = stop});
+                           .stop_at_present_end = damaged,
+                           .stop_before = damaged ? std::nullopt : std::optional(stop)});
   }
   return assignments;
 }

@@ -33,7 +33,8 @@ Table TableOf(const std::vector<client::OffsetsOfPartition>& partitions, bool wi
   if (with_time) columns.insert(columns.end(), {"offset", "timestamp"});
   Table table(std::move(columns));
   for (const auto& found : partitions) {
-    if (!found.status.ok()) continue;
+    // A damaged partition still has a start, and an end up to which it can be read.
+    if (!found.status.ok() && found.committed_end < Offset(0)) continue;
     std::vector<Cell> row = {found.partition.value(), found.log_start.value(),
                              found.committed_end.value()};
     if (with_time) {
