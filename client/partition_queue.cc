@@ -116,7 +116,10 @@ void PartitionQueue::OnAnswer(std::uint64_t serial, const Answer& answer, TimePo
   const auto entry = Find(serial);
   if (entry == numbered_.end() || entry->state != State::kOnWire) return;
   const ErrorCode code = CodeOf(answer.status);
-  if (code != ErrorCode::kOk) last_error_ = answer.status;
+  // A batch behind a refused one is out of order: the refusal is what a person needs to hear of.
+  if (code != ErrorCode::kOk && (last_error_.ok() || !IsAboutSequence(code))) {
+    last_error_ = answer.status;
+  }
   if (code == ErrorCode::kOk) {
     backoff_.Reset();
     entry->state = State::kAppended;

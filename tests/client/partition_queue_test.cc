@@ -219,6 +219,25 @@ TEST_CASE("PartitionQueue: an expired batch is refused or unknown, as its attemp
   CHECK(f.queue.idle());
 }
 
+TEST_CASE("PartitionQueue: an expired batch names the refusal, not the gap that it left behind it",
+          "[client][partition_queue]") {
+  Fixture f;
+  f.Push(1);
+  f.Push(1);
+  f.Send();
+  f.Refused(0, ErrorCode::kStorageFull);
+  f.queue.OnAnswer(f.wire[1].serial, {.status = MakeError(ErrorCode::kOutOfOrderSequence, "a gap")},
+                   f.now);
+  f.now += 2000ms;
+  f.queue.Expire(f.now);
+  const auto settled = f.queue.TakeSettled();
+  REQUIRE(settled.size() == 2);
+  for (const auto& each : settled) {
+    CHECK(std::string(each.status.message()) ==
+          "not delivered in time; the last error was: refused");
+  }
+}
+
 TEST_CASE("PartitionQueue: an outcome that the broker does not know is passed on and not retried",
           "[client][partition_queue]") {
   Fixture f;
