@@ -77,7 +77,14 @@ CommandLine Explain(const CLI::App& app, const CLI::ParseError& error) {
     return out;
   }
   out.exit_code = kWrongUsage;
-  out.text = absl::StrFormat("cairnd: %s\n", error.what());
+  std::string what = error.what();
+  // CLI11's words for a name or section that it does not know.
+  constexpr std::string_view kNotParsed = "INI was not able to parse ";
+  if (what.starts_with(kNotParsed)) {
+    what = absl::StrFormat("the config file sets '%s', which is not known",
+                           what.substr(kNotParsed.size()));
+  }
+  out.text = absl::StrFormat("cairnd: %s\n", what);
   if (dynamic_cast<const CLI::ConfigError*>(&error) != nullptr) {
     out.text += absl::StrFormat("A config file may set: %s\n", KnownKeys(app));
   } else {

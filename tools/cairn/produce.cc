@@ -351,7 +351,7 @@ void AddProduce(CLI::App& app, Run& chosen) {
       command->add_option("-k,--key", options->key, "The key of every record")->type_name("KEY");
   auto* delimiter = command
                         ->add_option("-K,--key-delimiter", options->delimiter,
-                                     "Split key from value at the first")
+                                     "Split key from value where it first stands")
                         ->type_name("DELIM")
                         ->excludes(key);
   auto* headers = command->add_option("-H,--header", options->headers, "A header; may be repeated")

@@ -1,5 +1,6 @@
 #include <charconv>
 #include <cstdint>
+#include <limits>
 #include <map>
 #include <memory>
 #include <optional>
@@ -21,7 +22,7 @@ namespace {
 
 constexpr char kTopicExamples[] =
     "Examples:\n"
-    "  cairn topic create orders -p 4 -c retention.ms=86400000\n"
+    "  cairn topic create orders -p 4 -c segment.ms=86400000\n"
     "  cairn topic list\n"
     "  cairn topic describe orders\n"
     "  cairn topic alter orders -c segment.bytes=1048576\n"
@@ -281,7 +282,7 @@ void AddTopic(CLI::App& app, Run& chosen) {
   create->add_option("-p,--partitions", options->partitions, "How many partitions")
       ->required()
       ->type_name("N")
-      ->check(CLI::PositiveNumber.description(""));
+      ->check(CLI::Range(1, std::numeric_limits<std::int32_t>::max()).description(""));
   AddConfigs(*create, *options);
   create->add_flag("--if-not-exists", options->if_not_exists,
                    "Not an error if it is there already");
@@ -300,7 +301,7 @@ void AddTopic(CLI::App& app, Run& chosen) {
   AddConfigs(*alter, *options);
   alter->add_option("-p,--partitions", options->partitions, "The new, larger number of partitions")
       ->type_name("N")
-      ->check(CLI::PositiveNumber.description(""));
+      ->check(CLI::Range(1, std::numeric_limits<std::int32_t>::max()).description(""));
   alter->add_flag("--remap-keys", options->remap_keys, "Yes, keys may move to other partitions");
 
   AddName(*AddCommand(topic, "delete", "Delete a topic and its records", kDeleteExamples, options,
