@@ -16,13 +16,21 @@ namespace {
 // A reply must fit in a control message, whatever has happened.
 constexpr std::size_t kLinesMax = 1000;
 constexpr std::size_t kLineBytesMax = 400;
+constexpr std::int64_t kFreeLow = 16 << 20;
 
 using flatbuffers::FlatBufferBuilder;
 
 std::string_view Shorten(std::string_view line) { return line.substr(0, kLineBytesMax); }
 
-auto Problems(FlatBufferBuilder& builder, const Services& services) {
+auto Problems(FlatBufferBuilder& builder, const Services& services,
+              const storage::DataDir::DiskSpace& space) {
   std::vector<std::string> lines = services.facts.problems;
+  // Producers wait and try again while the disk is full: this is where an operator learns why.
+  if (space.total > 0 && space.free < kFreeLow) {
+    lines.push_back(absl::StrFormat(
+        "the disk is full or nearly so: %d bytes free; without room, writes are refused",
+        space.free));
+  }
   for (std::string& line : services.catalog.Problems()) lines.push_back(std::move(line));
   if (lines.size() > kLinesMax) {
     const std::size_t more = lines.size() - kLinesMax;
@@ -68,7 +76,7 @@ void Encode(Connection& on, std::uint64_t correlation, const DiskUsage::Seen& di
   const auto software = ToWire(builder, services.facts.software);
   const auto data_dir = ToWire(
       builder, std::filesystem::absolute(services.data_dir.path()).lexically_normal().string());
-  const auto problems = Problems(builder, services);
+  const auto problems = Problems(builder, services, disk.space);
   const auto recovery = Recovery(builder, services.catalog.recovery_notes());
   const wire::Uuid cluster = ToWire(services.data_dir.cluster_id());
   wire::StatusReplyBuilder reply(builder);
