@@ -105,6 +105,9 @@ absl::StatusOr<std::unique_ptr<DataDir>> DataDir::Open(const fs::path& path) {
   RETURN_IF_ERROR(MakeDirectories(path));
   std::unique_ptr<DataDir> dir(new DataDir());
   dir->path_ = path;
+  std::error_code error;
+  // Before anything is written: what is not ours is left as it was found.
+  if (!fs::exists(path / kFormatFileName, error)) RETURN_IF_ERROR(dir->RefuseStrangers());
   RETURN_IF_ERROR(dir->TakeLock());
   ASSIGN_OR_RETURN(dir->directory_, File::OpenDirectory(path));
   absl::Status format = dir->ReadFormat();
@@ -156,8 +159,7 @@ absl::Status DataDir::ReadFormat() {
   return absl::OkStatus();
 }
 
-// The format file comes last: where it is, everything else is.
-absl::Status DataDir::CreateFormat() {
+absl::Status DataDir::RefuseStrangers() const {
   ASSIGN_OR_RETURN(const std::vector<std::string> entries, Entries());
   for (const std::string& entry : entries) {
     if (kHarmless.contains(entry)) continue;
@@ -165,6 +167,11 @@ absl::Status DataDir::CreateFormat() {
         "%s holds \"%s\" but no format file, so it is not a data directory: give an empty one",
         path_.string(), entry));
   }
+  return absl::OkStatus();
+}
+
+// The format file comes last: where it is, everything else is.
+absl::Status DataDir::CreateFormat() {
   RETURN_IF_ERROR(RemoveFile(path_ / kFrontierName));
   const DataFormat format{.cluster_id = NewTopicId()};
   cluster_id_ = format.cluster_id;

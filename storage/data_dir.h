@@ -86,6 +86,7 @@ class DataDir {
   DataDir() = default;
   absl::Status TakeLock();
   absl::Status ReadFormat();
+  absl::Status RefuseStrangers() const;
   absl::Status CreateFormat();
   absl::Status OpenFrontier();
   absl::StatusOr<std::vector<std::string>> Entries() const;
