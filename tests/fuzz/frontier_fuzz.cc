@@ -5,7 +5,8 @@
 
 #include "protocol/checksum.h"
 #include "storage/frontier.h"
-#include "tests/fuzz/scratch_dir.h"
+#include "tests/storage/damage.h"
+#include "tests/storage/temp_dir.h"
 
 namespace {
 
@@ -19,9 +20,9 @@ constexpr std::size_t kEntryCrcAt = 20;
 
 const Bytes& GoodHeader() {
   static const Bytes header = [] {
-    const fuzz::ScratchDir scratch;
+    const TempDir scratch(MemoryRoot());
     CAIRN_CHECK(Frontier::Open(scratch.path(), kCluster).ok());
-    Bytes file = fuzz::ReadFile(scratch.path() / "frontier");
+    Bytes file = ReadBack(scratch.path() / "frontier");
     CAIRN_CHECK(file.size() >= kHeaderBytes);
     file.resize(kHeaderBytes);
     return file;
@@ -44,11 +45,11 @@ Bytes BuildEntries(ByteView input) {
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
-  static const fuzz::ScratchDir scratch;
+  static const TempDir scratch(MemoryRoot());
   if (size == 0) return 0;
   const ByteView input(reinterpret_cast<const std::byte*>(data + 1), size - 1);
   const Bytes file = (data[0] & 1) != 0 ? BuildEntries(input) : Bytes(input.begin(), input.end());
-  fuzz::WriteFile(scratch.path() / "frontier", file);
+  WriteFile(scratch.path() / "frontier", file);
 
   const auto looked = Frontier::OpenForReading(scratch.path(), kCluster);
   const auto opened = Frontier::Open(scratch.path(), kCluster);

@@ -8,7 +8,8 @@
 #include "storage/file_header.h"
 #include "storage/manifest.h"
 #include "storage/manifest_entry.h"
-#include "tests/fuzz/scratch_dir.h"
+#include "tests/storage/damage.h"
+#include "tests/storage/temp_dir.h"
 
 namespace {
 
@@ -23,7 +24,7 @@ constexpr std::size_t kHeaderBytes = 40;
 const Bytes& GoodHeader(const std::filesystem::path& directory) {
   static const Bytes header = [&] {
     CAIRN_CHECK(Manifest::Create(directory, kIdentity).ok());
-    Bytes file = fuzz::ReadFile(directory / kManifestFileName);
+    Bytes file = ReadBack(directory / kManifestFileName);
     CAIRN_CHECK(file.size() == kHeaderBytes);
     return file;
   }();
@@ -49,13 +50,13 @@ Bytes BuildEntries(ByteView input, Bytes file) {
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
-  static const fuzz::ScratchDir scratch;
+  static const TempDir scratch(MemoryRoot());
   const Bytes& header = GoodHeader(scratch.path());
   if (size == 0) return 0;
   const ByteView input(reinterpret_cast<const std::byte*>(data + 1), size - 1);
   const Bytes file =
       (data[0] & 1) != 0 ? BuildEntries(input, header) : Bytes(input.begin(), input.end());
-  fuzz::WriteFile(scratch.path() / kManifestFileName, file);
+  WriteFile(scratch.path() / kManifestFileName, file);
 
   const auto contents = Manifest::Read(scratch.path());
   if (contents.ok()) {

@@ -11,7 +11,8 @@
 #include "protocol/record_batch_builder.h"
 #include "storage/log.h"
 #include "storage/segment_name.h"
-#include "tests/fuzz/scratch_dir.h"
+#include "tests/storage/damage.h"
+#include "tests/storage/temp_dir.h"
 
 namespace {
 
@@ -55,7 +56,7 @@ class Template {
     }
     end_ = (*log)->log_end();
     segment_ = fs::relative((*data_dir)->PartitionPath(kIdentity) / LogFileName(Offset(0)), path());
-    file_ = fuzz::ReadFile(path() / segment_);
+    file_ = ReadBack(path() / segment_);
   }
 
   fs::path path() const { return scratch_.path() / "data"; }
@@ -65,7 +66,7 @@ class Template {
   Offset end() const { return end_; }
 
  private:
-  fuzz::ScratchDir scratch_;
+  TempDir scratch_{MemoryRoot()};
   fs::path segment_;
   Bytes file_;
   DurableEnd durable_;
@@ -103,7 +104,7 @@ ReadOutcome ReadAll(Log& log) {
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   static const Template good;
-  static const fuzz::ScratchDir scratch;
+  static const TempDir scratch(MemoryRoot());
   if (size < 3) return 0;
 
   Bytes file = good.file();
@@ -115,7 +116,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   const fs::path path = scratch.path() / "data";
   fs::remove_all(path);
   fs::copy(good.path(), path, fs::copy_options::recursive);
-  fuzz::WriteFile(path / good.segment(), file);
+  WriteFile(path / good.segment(), file);
 
   auto data_dir = DataDir::Open(path);
   CAIRN_CHECK(data_dir.ok());

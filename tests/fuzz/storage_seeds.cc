@@ -4,7 +4,8 @@
 #include "storage/frontier.h"
 #include "storage/manifest.h"
 #include "storage/producer_table.h"
-#include "tests/fuzz/scratch_dir.h"
+#include "tests/storage/damage.h"
+#include "tests/storage/temp_dir.h"
 
 namespace cairn::fuzz {
 namespace {
@@ -19,7 +20,7 @@ Bytes Prefixed(std::uint8_t mode, ByteView bytes) {
 }
 
 Bytes Manifest() {
-  const ScratchDir scratch;
+  const TempDir scratch(MemoryRoot());
   auto manifest = *storage::Manifest::Create(
       scratch.path(), {.topic = TopicId{{7}}, .name = "orders", .partition = PartitionIndex(1)});
   const Timestamp now(1'700'000'000'000);
@@ -38,11 +39,11 @@ Bytes Manifest() {
       SegmentDropped{.base = Offset(0)},
   };
   CAIRN_CHECK(manifest->Append(entries).ok());
-  return ReadFile(scratch.path() / kManifestFileName);
+  return ReadBack(scratch.path() / kManifestFileName);
 }
 
 Bytes Frontier() {
-  const ScratchDir scratch;
+  const TempDir scratch(MemoryRoot());
   auto frontier = *storage::Frontier::Open(scratch.path(), TopicId{{9}});
   const DurableEnd end{.partition = {TopicId{{1}}, PartitionIndex(0)},
                        .end = Offset(5),
@@ -50,7 +51,7 @@ Bytes Frontier() {
                        .position = 500};
   CAIRN_CHECK(frontier->Note({&end, 1}).ok());
   CAIRN_CHECK(frontier->CloseClean().ok());
-  return ReadFile(scratch.path() / "frontier");
+  return ReadBack(scratch.path() / "frontier");
 }
 
 Bytes Snapshot() {

@@ -10,28 +10,7 @@ std::size_t CheckPrefix(const Bytes& survived, const Bytes& whole) {
   return survived.size();
 }
 
-// Thousands of openings, each with its syncs: in memory where there is a place for it.
-class Copies {
- public:
-  Copies() {
-    if (std::filesystem::is_directory("/dev/shm")) {
-      std::string pattern = "/dev/shm/cairn-test-XXXXXX";
-      if (::mkdtemp(pattern.data()) != nullptr) path_ = in_memory_ = pattern;
-    }
-  }
-  ~Copies() {
-    std::error_code ignored;
-    if (!in_memory_.empty()) std::filesystem::remove_all(in_memory_, ignored);
-  }
-  const std::filesystem::path& path() const { return path_; }
-
- private:
-  TempDir temp_;
-  std::filesystem::path path_ = temp_.path();
-  std::filesystem::path in_memory_;
-};
-
-std::filesystem::path CopyOf(const std::filesystem::path& data, const Copies& to) {
+std::filesystem::path CopyOf(const std::filesystem::path& data, const TempDir& to) {
   const std::filesystem::path copy = to.path() / "copy";
   std::filesystem::remove_all(copy);
   std::filesystem::copy(data, copy, std::filesystem::copy_options::recursive);
@@ -107,7 +86,7 @@ TEST_CASE("Recovery: after a crash every cut of the log leaves whole batches",
           "[storage][recovery]") {
   const int durable = GENERATE(0, 1, 2, 3);
   ThreeBatches log(durable);
-  Copies temp;
+  TempDir temp(MemoryRoot());
   ForEveryCut(log.whole, [&](const Bytes& cut, std::size_t length) {
     const std::filesystem::path copy = CopyOf(log.fixture.data(), temp);
     WriteFile(copy / "orders-0" / "00000000000000000000.log", cut);
@@ -133,7 +112,7 @@ TEST_CASE("Recovery: after a crash every flipped byte is damage or an unharmed p
           "[storage][recovery]") {
   const int durable = GENERATE(0, 1, 3);
   ThreeBatches log(durable);
-  Copies temp;
+  TempDir temp(MemoryRoot());
   ForEveryFlip(log.whole, [&](const Bytes& damaged, std::size_t at) {
     const std::filesystem::path copy = CopyOf(log.fixture.data(), temp);
     WriteFile(copy / "orders-0" / "00000000000000000000.log", damaged);
@@ -160,7 +139,7 @@ TEST_CASE("Recovery: after a clean stop every cut or flip is damage", "[storage]
   const Bytes whole = fixture.ReadAll();
   fixture.StopCleanly();
   REQUIRE(ReadBack(fixture.LogFile(0)) == whole);
-  Copies temp;
+  TempDir temp(MemoryRoot());
   ForEveryCut(whole, [&](const Bytes& cut, std::size_t) {
     const std::filesystem::path copy = CopyOf(fixture.data(), temp);
     WriteFile(copy / "orders-0" / "00000000000000000000.log", cut);
@@ -185,7 +164,7 @@ TEST_CASE("Recovery: the index is derived, whatever stands in it", "[storage][re
   fixture.StopCleanly();
   const Bytes index = ReadBack(fixture.IndexFile(0));
   REQUIRE(index.size() > 100);
-  Copies temp;
+  TempDir temp(MemoryRoot());
   const auto check = [&](const Bytes& odd, std::size_t) {
     const std::filesystem::path copy = CopyOf(fixture.data(), temp);
     WriteFile(copy / "orders-0" / "00000000000000000000.index", odd);
