@@ -18,6 +18,7 @@
 #include "protocol/error_code.h"
 #include "protocol/status.h"
 #include "storage/format_file.h"
+#include "storage/manifest.h"
 #include "storage/partition_meta.h"
 
 namespace cairn::storage {
@@ -34,6 +35,10 @@ constexpr std::string_view kDeletedEnding = ".deleted";
 // four, and a fresh file system the last.
 const std::set<std::string, std::less<>> kHarmless = {kLockName, "frontier", "frontier.new",
                                                       "format.new", "lost+found"};
+
+// After a lost frontier: what no start's number has reached yet. Two thousand frontiers may be
+// lost.
+constexpr std::int32_t kEpochLeap = 1 << 20;
 
 // Large files are shortened in steps of this size before they are unlinked.
 constexpr std::int64_t kCutBytes = std::int64_t{64} << 20;
@@ -113,7 +118,7 @@ absl::StatusOr<std::unique_ptr<DataDir>> DataDir::Open(const fs::path& path) {
   absl::Status format = dir->ReadFormat();
   if (absl::IsNotFound(format)) format = dir->CreateFormat();
   RETURN_IF_ERROR(format);
-  RETURN_IF_ERROR(dir->OpenFrontier());
+  if (dir->frontier_ == nullptr) RETURN_IF_ERROR(dir->OpenFrontier());
   return dir;
 }
 
@@ -176,7 +181,7 @@ absl::Status DataDir::CreateFormat() {
   const DataFormat format{.cluster_id = NewTopicId()};
   cluster_id_ = format.cluster_id;
   offsets_partitions_ = format.offsets_partitions;
-  RETURN_IF_ERROR(Frontier::Open(path_, cluster_id_).status());
+  ASSIGN_OR_RETURN(frontier_, Frontier::Open(path_, cluster_id_));
   return ReplaceFile(path_ / kFormatFileName, EncodeFormat(format));
 }
 
@@ -196,8 +201,31 @@ absl::Status DataDir::OpenFrontier() {
     frontier_damage_ = frontier.status();
     RETURN_IF_ERROR(Quarantine(kFrontierName).status());
   }
-  ASSIGN_OR_RETURN(frontier_, Frontier::Open(path_, cluster_id_));
+  ASSIGN_OR_RETURN(const FrontierBeginning beginning, AfterLostFrontier());
+  ASSIGN_OR_RETURN(frontier_, Frontier::Open(path_, cluster_id_, beginning));
   return absl::OkStatus();
+}
+
+// With the frontier the number of starts is gone, and where each partition was durable. The first
+// is made up for by a leap from the highest epoch that a manifest knows: no more starts than that
+// can have been without a single group commit that made their epoch durable.
+absl::StatusOr<FrontierBeginning> DataDir::AfterLostFrontier() const {
+  FrontierBeginning beginning;
+  ASSIGN_OR_RETURN(const std::vector<Found> partitions, ListPartitions());
+  LeaderEpoch highest(0);
+  for (const Found& found : partitions) {
+    const absl::StatusOr<Manifest::Contents> manifest = Manifest::Read(path_ / found.directory);
+    if (manifest.ok()) {
+      beginning.unknown.push_back(manifest->partition);
+      if (!manifest->state.epochs.empty()) {
+        highest = std::max(highest, manifest->state.epochs.back().epoch);
+      }
+    } else if (found.meta.ok()) {
+      beginning.unknown.push_back({found.topic, found.partition});
+    }
+  }
+  beginning.start = std::min(highest.value(), INT32_MAX - 2 * kEpochLeap) + kEpochLeap;
+  return beginning;
 }
 
 absl::StatusOr<std::vector<std::string>> DataDir::Entries() const {

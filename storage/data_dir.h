@@ -39,7 +39,8 @@ class DataDir {
   std::int32_t offsets_partitions() const { return offsets_partitions_; }
   Frontier& frontier() { return *frontier_; }
   // Not OK: the frontier found at start could not be read, and a new one was begun (the old one is
-  // in quarantine/). Logs then open by the careful rule of FORMAT.md.
+  // in quarantine/). Logs then open by the careful rule of FORMAT.md; Frontier::Knows says which of
+  // them still do at later starts.
   const absl::Status& frontier_damage() const { return frontier_damage_; }
 
   // A partition directory as found: what its name and its partition.meta say.
@@ -89,6 +90,7 @@ class DataDir {
   absl::Status RefuseStrangers() const;
   absl::Status CreateFormat();
   absl::Status OpenFrontier();
+  absl::StatusOr<FrontierBeginning> AfterLostFrontier() const;
   absl::StatusOr<std::vector<std::string>> Entries() const;
   Found Describe(const std::string& directory) const;
 

@@ -34,10 +34,15 @@ enum EntryField : std::size_t {
 // Partition numbers, with a topic id of zeros, of entries that are about the file itself.
 enum Special : std::int32_t {
   kCleanStop = -1,
-  kInUse = -2,
+  kInUse = -2,       // `end` is the number of the start
   kSyncedUpTo = -3,  // `end` is a length of this file that is durable
 };
-constexpr std::int64_t kForgotten = -1;  // as `end`
+// As `end`.
+constexpr std::int64_t kForgotten = -1;
+constexpr std::int64_t kUnknown = -2;
+
+// A start's number becomes a leader epoch, which has 31 bits.
+constexpr std::int64_t kStartsMax = std::numeric_limits<std::int32_t>::max();
 
 constexpr std::int64_t kFileBytesMax = std::int64_t{4} << 30;
 constexpr std::int64_t kRewriteBytesMin = (std::int64_t{64} << 10) * kEntryBytes;
@@ -95,8 +100,9 @@ struct Frontier::Entry {
   bool is(Special kind) const { return end.partition == TopicPartition{{}, PartitionIndex(kind)}; }
   bool is_special() const { return end.partition.partition < PartitionIndex(0); }
   bool possible() const {
-    if (is_special()) return is(kCleanStop) || is(kInUse) || is(kSyncedUpTo);
-    return end.end == Offset(kForgotten) ||
+    if (is(kInUse)) return end.end >= Offset(0) && end.end < Offset(kStartsMax);
+    if (is_special()) return is(kCleanStop) || is(kSyncedUpTo);
+    return end.end == Offset(kForgotten) || end.end == Offset(kUnknown) ||
            (end.end >= end.segment_base && end.segment_base >= Offset(0) && end.position >= 0);
   }
 
@@ -108,16 +114,28 @@ struct Frontier::Entry {
 std::unique_ptr<Frontier> Frontier::Empty() { return std::unique_ptr<Frontier>(new Frontier()); }
 
 absl::StatusOr<std::unique_ptr<Frontier>> Frontier::Open(const std::filesystem::path& data_dir,
-                                                         const TopicId& cluster_id) {
+                                                         const TopicId& cluster_id,
+                                                         const FrontierBeginning& if_new) {
   const std::filesystem::path path = data_dir / kFileName;
   absl::StatusOr<std::unique_ptr<Frontier>> loaded = Load(path, cluster_id, Access::kWrite);
-  if (absl::IsNotFound(loaded.status())) {
-    RETURN_IF_ERROR(ReplaceFile(path, EncodeHeader(cluster_id)));
-    loaded = Load(path, cluster_id, Access::kWrite);
-  }
+  if (absl::IsNotFound(loaded.status())) return Create(path, cluster_id, if_new);
   RETURN_IF_ERROR(loaded.status());
   RETURN_IF_ERROR((*loaded)->Begin());
   return loaded;
+}
+
+// At once with all that it begins with: a crash right after leaves no file that knows less.
+absl::StatusOr<std::unique_ptr<Frontier>> Frontier::Create(const std::filesystem::path& path,
+                                                           const TopicId& cluster_id,
+                                                           const FrontierBeginning& beginning) {
+  std::unique_ptr<Frontier> frontier(new Frontier());
+  frontier->path_ = path;
+  frontier->cluster_id_ = cluster_id;
+  frontier->start_ = beginning.start;
+  frontier->unknown_.insert(beginning.unknown.begin(), beginning.unknown.end());
+  const std::lock_guard lock(frontier->mutex_);
+  RETURN_IF_ERROR(frontier->RewriteLocked());
+  return frontier;
 }
 
 absl::StatusOr<std::unique_ptr<Frontier>> Frontier::OpenForReading(
@@ -150,6 +168,7 @@ absl::Status Frontier::Parse(ByteView file) {
   }
   std::optional<std::size_t> first_gap;
   absl::Status gap;
+  std::int32_t next_start = 0;
   end_ = kEntriesAt;
   for (std::size_t at = kEntriesAt; at + kEntryBytes <= file.size(); at += kEntryBytes) {
     const Entry entry(file.subspan(at, kEntryBytes));
@@ -169,10 +188,13 @@ absl::Status Frontier::Parse(ByteView file) {
     end_ = static_cast<std::int64_t>(at + kEntryBytes);
     was_clean_ = entry.is(kCleanStop);
     if (entry.is(kSyncedUpTo)) noted_synced_ = std::max(noted_synced_, entry.end.end.value());
+    if (entry.is(kInUse)) next_start = static_cast<std::int32_t>(entry.end.end.value()) + 1;
     if (entry.is_special()) continue;
-    if (entry.end.end == Offset(kForgotten)) {
-      ends_.erase(entry.end.partition);
-    } else {
+    ends_.erase(entry.end.partition);
+    unknown_.erase(entry.end.partition);
+    if (entry.end.end == Offset(kUnknown)) {
+      unknown_.insert(entry.end.partition);
+    } else if (entry.end.end != Offset(kForgotten)) {
       ends_[entry.end.partition] = entry.end;
     }
   }
@@ -180,6 +202,7 @@ absl::Status Frontier::Parse(ByteView file) {
   const bool lost = first_gap && (static_cast<std::int64_t>(*first_gap) < noted_synced_ ||
                                   (was_clean_ && has_hole_));
   if (lost) return gap;
+  start_ = next_start;
   // Half a note that the directory is in use: nothing was written since, but who knows.
   if (end_ != static_cast<std::int64_t>(file.size())) was_clean_ = false;
   return absl::OkStatus();
@@ -193,7 +216,7 @@ absl::Status Frontier::Begin() {
   if (has_hole_) return RewriteLocked();
   RETURN_IF_ERROR(file_.Truncate(end_));
   Bytes note;
-  AppendSpecial(note, kInUse);
+  AppendSpecial(note, kInUse, start_);
   RETURN_IF_ERROR(WriteLocked(note));
   return SyncLocked();
 }
@@ -203,6 +226,11 @@ std::optional<DurableEnd> Frontier::Find(const TopicPartition& partition) const 
   const auto found = ends_.find(partition);
   if (found == ends_.end()) return std::nullopt;
   return found->second;
+}
+
+bool Frontier::Knows(const TopicPartition& partition) const {
+  const std::lock_guard lock(mutex_);
+  return !unknown_.contains(partition);
 }
 
 std::vector<DurableEnd> Frontier::All() const {
@@ -227,7 +255,9 @@ absl::Status Frontier::Note(std::span<const DurableEnd> ends) {
   RETURN_IF_ERROR(WriteLocked(entries));
   noted_synced_ = std::max(noted_synced_, synced);
   for (const DurableEnd& end : ends) {
-    if (!forgotten_.contains(end.partition)) ends_[end.partition] = end;
+    if (forgotten_.contains(end.partition)) continue;
+    ends_[end.partition] = end;
+    unknown_.erase(end.partition);
   }
   if (WantsRewrite()) {
     // The long file is as good, so a failure (a full disk) is no reason to refuse anything.
@@ -240,11 +270,12 @@ absl::Status Frontier::Note(std::span<const DurableEnd> ends) {
 absl::Status Frontier::Forget(const TopicPartition& partition) {
   const std::lock_guard lock(mutex_);
   forgotten_.insert(partition);
-  if (!ends_.contains(partition)) return absl::OkStatus();
+  if (!ends_.contains(partition) && !unknown_.contains(partition)) return absl::OkStatus();
   Bytes entry;
   AppendEntry(entry, partition, kForgotten);
   RETURN_IF_ERROR(WriteLocked(entry));
   ends_.erase(partition);
+  unknown_.erase(partition);
   return absl::OkStatus();
 }
 
@@ -293,13 +324,14 @@ absl::Status Frontier::SyncLocked() {
 }
 
 bool Frontier::WantsRewrite() const {
-  const auto live = static_cast<std::int64_t>(ends_.size() * kEntryBytes);
+  const auto live = static_cast<std::int64_t>((ends_.size() + unknown_.size()) * kEntryBytes);
   return end_ > rewrite_at_ && end_ > 4 * live;
 }
 
 absl::Status Frontier::RewriteLocked() {
   Bytes bytes = EncodeHeader(cluster_id_);
-  AppendSpecial(bytes, kInUse);
+  AppendSpecial(bytes, kInUse, start_);
+  for (const TopicPartition& partition : unknown_) AppendEntry(bytes, partition, kUnknown);
   for (const auto& [partition, end] : ends_) AppendEntry(bytes, end);
   std::filesystem::path temporary = path_;
   temporary += ".new";

@@ -26,6 +26,13 @@ struct DurableEnd {
   std::int64_t position = 0;  // the byte in it where `end` would be appended
 };
 
+// What a new frontier begins with. Where one was lost: a number of starts beyond all that may have
+// been used, and the partitions of which nothing is known any more.
+struct FrontierBeginning {
+  std::int32_t start = 0;
+  std::vector<TopicPartition> unknown = {};
+};
+
 // The durable ends of all partitions of a data directory: a journal, one checksummed entry for each
 // partition of each group commit, rewritten (new file, rename, directory sync) when it has grown
 // long. FORMAT.md has the bytes.
@@ -38,10 +45,12 @@ struct DurableEnd {
 class Frontier {
  public:
   // Reads DATA/frontier, or creates it. What a crash left unfinished at the end is cut, and it is
-  // noted, durably, that the directory is in use. `cluster_id` is what the file must belong to.
+  // noted, durably, that the directory is in use, for the start()th time. `cluster_id` is what the
+  // file must belong to.
   //   kDataLoss  it cannot be read; recovery then has no frontier (see recovery.h)
   static absl::StatusOr<std::unique_ptr<Frontier>> Open(const std::filesystem::path& data_dir,
-                                                        const TopicId& cluster_id = {});
+                                                        const TopicId& cluster_id = {},
+                                                        const FrontierBeginning& if_new = {});
   // The same without writing anything, for tools. kNotFound if there is none.
   static absl::StatusOr<std::unique_ptr<Frontier>> OpenForReading(
       const std::filesystem::path& data_dir, const TopicId& cluster_id = {});
@@ -51,8 +60,13 @@ class Frontier {
   // The last that was noted, in this run or before; nothing for a partition that never had a group
   // commit.
   std::optional<DurableEnd> Find(const TopicPartition& partition) const;
+  // False: there was an entry, but it was lost with an earlier file, and no end was noted since.
+  bool Knows(const TopicPartition& partition) const;
   // Whether the last run stopped cleanly: then every log ends exactly where its entry says.
   bool was_clean() const { return was_clean_; }
+  // How many starts of this directory there were before this one. Durable when Open returns, so no
+  // two starts have the same number, whatever a power cut takes back: leader epochs are made of it.
+  std::int32_t start() const { return start_; }
 
   // Errors: as ErrnoError. kStorageFull leaves everything as it was, and trying again may help; a
   // failed sync is final for all of them.
@@ -74,6 +88,9 @@ class Frontier {
   Frontier() = default;
   static absl::StatusOr<std::unique_ptr<Frontier>> Load(const std::filesystem::path& path,
                                                         const TopicId& cluster_id, Access access);
+  static absl::StatusOr<std::unique_ptr<Frontier>> Create(const std::filesystem::path& path,
+                                                          const TopicId& cluster_id,
+                                                          const FrontierBeginning& beginning);
   absl::Status Parse(ByteView file);
   absl::Status Begin();
   absl::Status WriteLocked(ByteView entries);
@@ -92,8 +109,10 @@ class Frontier {
   std::int64_t rewrite_at_ = 0;  // not before the file is this long
   bool has_hole_ = false;        // unsynced entries were lost in the middle
   bool was_clean_ = false;
+  std::int32_t start_ = 0;
   absl::Status failure_;  // of a sync: final
   absl::flat_hash_map<TopicPartition, DurableEnd> ends_;
+  absl::flat_hash_set<TopicPartition> unknown_;
   absl::flat_hash_set<TopicPartition> forgotten_;  // in this run
 };
 

@@ -48,6 +48,7 @@ class LogRecovery {
   Outcome Offline(Offset from, const absl::Status& what);
   void Add(const ManifestSegment& segment, Offset next, std::int64_t length, Timestamp modified);
   absl::Status FinishEnds();
+  void RaiseEpoch();
   absl::Status MakeDurable();
   absl::Status RebuildProducers();
   absl::Status ApplyProducers(const Segment& segment, Offset from);

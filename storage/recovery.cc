@@ -43,14 +43,18 @@ LogRecovery::LogRecovery(Log& log, Timestamp now, RecoveryReport& report)
     : log_(log),
       now_(now),
       report_(report),
-      knows_frontier_(log.data_dir_.frontier_damage().ok()),
+      knows_frontier_(log.data_dir_.frontier_damage().ok() &&
+                      log.data_dir_.frontier().Knows(log.id())),
       was_clean_(knows_frontier_ && log.data_dir_.frontier().was_clean()),
       durable_(log.data_dir_.frontier().Find(log.id())) {}
 
 absl::Status LogRecovery::Run() {
   RETURN_IF_ERROR(ListFiles());
   ASSIGN_OR_RETURN(const bool has_manifest, OpenManifest());
-  if (!has_manifest) return absl::OkStatus();
+  if (!has_manifest) {
+    if (report_.damage.ok()) RaiseEpoch();
+    return absl::OkStatus();
+  }
   // A copy: cutting changes the manifest.
   const ManifestState state = log_.manifest_->state();
   log_.place_->epochs = EpochHistory(state.epochs);
@@ -402,14 +406,21 @@ absl::Status LogRecovery::FinishEnds() {
     log_.segments_.clear();
     log_.log_end_ = log_.log_start_;
   }
-  if (!was_clean_) {
-    log_.pending_epoch_ =
-        EpochStart{.epoch = log_.leader_epoch() + 1, .first_offset = log_.log_end_};
-    log_.place_->epochs.Raise(*log_.pending_epoch_);
-  }
+  if (!was_clean_) RaiseEpoch();
   RETURN_IF_ERROR(MakeDurable());
   log_.synced_ = log_.End();
   return absl::OkStatus();
+}
+
+// The number of the start is durable, so no power cut can make two runs append under one epoch, not
+// even to a log of which nothing was on disk yet.
+void LogRecovery::RaiseEpoch() {
+  const LeaderEpoch start(log_.data_dir_.frontier().start());
+  const bool is_first = log_.manifest_ == nullptr;
+  if (is_first && start == log_.leader_epoch()) return;
+  const LeaderEpoch epoch = is_first ? start : std::max(start, log_.leader_epoch() + 1);
+  log_.pending_epoch_ = EpochStart{.epoch = epoch, .first_offset = log_.log_end_};
+  log_.place_->epochs.Raise(*log_.pending_epoch_);
 }
 
 // What survived a kill may never have been synced; from here on it counts as durable. The segments

@@ -99,7 +99,7 @@ class PartitionVerifier {
   absl::Status CheckNames();
 
   const fs::path directory_;
-  const Known& known_;
+  Known known_;
   Findings& findings_;
   Manifest::Contents manifest_;
   EpochHistory epochs_;
@@ -162,6 +162,10 @@ absl::StatusOr<bool> PartitionVerifier::ReadManifest() {
   }
   RETURN_IF_ERROR(contents.status());
   manifest_ = *std::move(contents);
+  // Its entry was lost with an earlier frontier.
+  if (known_.frontier != nullptr && !known_.frontier->Knows(manifest_.partition)) {
+    known_.has_frontier = false;
+  }
   const absl::StatusOr<LogIdentity> meta = ReadPartitionMeta(directory_);
   if (meta.ok() && TopicPartition{meta->topic, meta->partition} != manifest_.partition) {
     findings_.Damage(path, 0, "belongs to another partition than partition.meta says");

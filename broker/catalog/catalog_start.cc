@@ -62,6 +62,8 @@ absl::StatusOr<std::unique_ptr<Catalog>> Catalog::Open(Rooms rooms, Timestamp no
   RETURN_IF_ERROR(catalog->OpenState(now));
   RETURN_IF_ERROR(catalog->PutAwayStrangers());
   catalog->OpenTopics(now);
+  // What recovery noted; the flusher sees only to what it notes itself.
+  RETURN_IF_ERROR(rooms.data_dir.frontier().Sync());
   catalog->GoOnRemoving();
   return catalog;
 }

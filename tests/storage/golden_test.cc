@@ -135,7 +135,7 @@ Bytes MadeManifest() {
 
 Bytes MadeFrontier() {
   TempDir dir;
-  auto frontier = Frontier::Open(dir.path(), kCluster);
+  auto frontier = Frontier::Open(dir.path(), kCluster, {.start = 3, .unknown = {kPartition}});
   REQUIRE(frontier.ok());
   const DurableEnd end{kPartition, Offset(4126), Offset(4096), 9000};
   REQUIRE((*frontier)->Note({&end, 1}).ok());
@@ -206,13 +206,21 @@ TEST_CASE("Golden: a frontier is read", "[storage][golden]") {
   REQUIRE(clean.ok());
   CHECK((*clean)->was_clean());
   CHECK((*clean)->All().empty());
-  // Before the partition was forgotten: header, in use, synced, one end.
-  WriteFile(dir / "frontier", ByteView(whole).first(32 + 3 * 48));
+  CHECK((*clean)->start() == 4);
+  // Of a partition whose entry was lost with an earlier file: header, in use, one entry.
+  WriteFile(dir / "frontier", ByteView(whole).first(32 + 2 * 48));
+  const auto unknown = Frontier::OpenForReading(dir.path(), kCluster);
+  REQUIRE(unknown.ok());
+  CHECK_FALSE((*unknown)->Knows(kPartition));
+  CHECK_FALSE((*unknown)->Find(kPartition).has_value());
+  // Before the partition was forgotten: header, in use, unknown, synced, one end.
+  WriteFile(dir / "frontier", ByteView(whole).first(32 + 4 * 48));
   const auto before = Frontier::OpenForReading(dir.path(), kCluster);
   REQUIRE(before.ok());
   CHECK_FALSE((*before)->was_clean());
   const auto end = (*before)->Find(kPartition);
   REQUIRE(end.has_value());
+  CHECK((*before)->Knows(kPartition));
   CHECK(end->end == Offset(4126));
   CHECK(end->segment_base == Offset(4096));
   CHECK(end->position == 9000);

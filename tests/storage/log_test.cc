@@ -171,20 +171,22 @@ TEST_CASE("Log: an unclean start raises the leader epoch, a clean one does not",
   fixture.Reopen();
   CHECK(fixture.log().leader_epoch() == LeaderEpoch(0));
   fixture.Crash();
-  CHECK(fixture.log().leader_epoch() == LeaderEpoch(1));
+  // Epochs are numbers of starts, so that none is ever used twice.
+  CHECK(fixture.log().leader_epoch() == LeaderEpoch(2));
   fixture.Reopen();
-  CHECK(fixture.log().leader_epoch() == LeaderEpoch(1));
+  CHECK(fixture.log().leader_epoch() == LeaderEpoch(2));
   fixture.Append(5);
   fixture.Crash();
   fixture.Append(2);
-  CHECK(fixture.log().leader_epoch() == LeaderEpoch(2));
+  CHECK(fixture.log().leader_epoch() == LeaderEpoch(4));
   CHECK(fixture.log().EpochBefore(Offset(0)) == kNoEpoch);
   CHECK(fixture.log().EpochBefore(Offset(5)) == LeaderEpoch(0));
-  CHECK(fixture.log().EpochBefore(Offset(6)) == LeaderEpoch(1));
-  CHECK(fixture.log().EpochBefore(Offset(11)) == LeaderEpoch(2));
+  CHECK(fixture.log().EpochBefore(Offset(6)) == LeaderEpoch(2));
+  CHECK(fixture.log().EpochBefore(Offset(11)) == LeaderEpoch(4));
   CHECK(fixture.log().EndOfEpoch(LeaderEpoch(0)) == Offset(5));
-  CHECK(fixture.log().EndOfEpoch(LeaderEpoch(1)) == Offset(10));
-  CHECK(fixture.log().EndOfEpoch(LeaderEpoch(2)) == Offset(12));
+  CHECK(fixture.log().EndOfEpoch(LeaderEpoch(2)) == Offset(10));
+  CHECK(fixture.log().EndOfEpoch(LeaderEpoch(3)) == Offset(10));
+  CHECK(fixture.log().EndOfEpoch(LeaderEpoch(4)) == Offset(12));
   fixture.ReadAll();
 }
 

@@ -341,5 +341,112 @@ TEST_CASE("Recovery: another topic's files are refused", "[storage][recovery]") 
   CHECK(absl::IsFailedPrecondition(Log::Open(**data_dir, other, {}, kNow, report).status()));
 }
 
+// What a power cut leaves of a log whose files were durable when this was made.
+class DurableState {
+ public:
+  explicit DurableState(const LogFixture& fixture) : from_(fixture.directory()) {
+    if (std::filesystem::exists(from_)) std::filesystem::copy(from_, kept_.path() / "kept");
+  }
+  // Requires that nobody has the log open.
+  void Restore() const {
+    std::filesystem::remove_all(from_);
+    if (std::filesystem::exists(kept_.path() / "kept")) {
+      std::filesystem::copy(kept_.path() / "kept", from_);
+    }
+  }
+
+ private:
+  TempDir kept_;
+  std::filesystem::path from_;
+};
+
+TEST_CASE("Recovery: two power cuts in a row hid from a reader that what it had seen was lost",
+          "[storage][recovery]") {
+  LogFixture fixture;
+  fixture.Append(5);
+  fixture.Sync();
+  const DurableState durable(fixture);
+  fixture.Kill();  // the first
+  durable.Restore();
+  fixture.Open();
+  fixture.Append(2);  // on a `written` topic: seen at once, not synced yet
+  const Offset seen = fixture.log().log_end();
+  const LeaderEpoch epoch = fixture.log().EpochBefore(seen);
+  REQUIRE(seen == Offset(7));
+  fixture.Kill();  // the second, before the group commit
+  durable.Restore();
+  fixture.Open();
+  REQUIRE(fixture.log().log_end() == Offset(5));
+  fixture.Append(3);
+  CHECK(fixture.log().EndOfEpoch(epoch) == Offset(5));  // so 5 to 7 are truncated
+  fixture.ReadAll();
+}
+
+TEST_CASE("Recovery: a log that a power cut took back whole was begun again under the same epoch",
+          "[storage][recovery]") {
+  LogFixture fixture;
+  const DurableState nothing(fixture);
+  fixture.Append(2);
+  const LeaderEpoch first = fixture.log().EpochBefore(Offset(2));
+  fixture.Kill();
+  nothing.Restore();
+  fixture.Open();
+  const bool stopped_between = GENERATE(false, true);
+  if (stopped_between) fixture.Reopen();
+  fixture.Append(5);
+  CHECK(fixture.log().EndOfEpoch(first) == Offset(0));
+  fixture.Reopen();
+  CHECK(fixture.log().EndOfEpoch(first) == Offset(0));
+  fixture.ReadAll();
+}
+
+TEST_CASE("Recovery: a lost frontier brings no epoch back that was used before",
+          "[storage][recovery]") {
+  LogFixture fixture;
+  fixture.Append(5);
+  fixture.Sync();
+  const DurableState durable(fixture);
+  for (int i = 0; i < 3; ++i) fixture.Crash();
+  fixture.Append(2);
+  const LeaderEpoch used = fixture.log().leader_epoch();
+  fixture.Kill();
+  durable.Restore();
+  std::filesystem::remove(fixture.data() / "frontier");
+  fixture.Open();
+  CHECK(fixture.log().leader_epoch() > used);
+  const LeaderEpoch after = fixture.log().leader_epoch();
+  fixture.Crash();
+  CHECK(fixture.log().leader_epoch() > after);
+}
+
+TEST_CASE("Recovery: the second start after a lost frontier cut what the first had found damaged",
+          "[storage][recovery]") {
+  ThreeBatches log(3);
+  std::filesystem::remove(log.fixture.data() / "frontier");
+  Bytes damaged = ReadBack(log.fixture.LogFile(0));
+  damaged[log.ends[0] + 70] ^= std::byte{1};
+  WriteFile(log.fixture.LogFile(0), damaged);
+  log.fixture.Open();
+  REQUIRE_FALSE(log.fixture.report().damage.ok());
+  const bool stopped_between = GENERATE(false, true);
+  stopped_between ? log.fixture.Reopen() : log.fixture.Crash();
+  CHECK_FALSE(log.fixture.report().damage.ok());
+  CHECK(log.fixture.report().bytes_cut == 0);
+  CHECK(log.fixture.log().log_end() == Offset(2));
+  CHECK(ReadBack(log.fixture.LogFile(0)).size() >= log.whole.size());
+}
+
+TEST_CASE("Recovery: a log that a lost frontier had covered is known again once it was recovered",
+          "[storage][recovery]") {
+  ThreeBatches log(3);
+  std::filesystem::remove(log.fixture.data() / "frontier");
+  log.fixture.Open();
+  REQUIRE(log.fixture.report().damage.ok());
+  log.fixture.Crash();
+  CHECK(log.fixture.data_dir().frontier().Knows(
+      {LogFixture::Identity().topic, LogFixture::Identity().partition}));
+  CHECK(log.fixture.ReadAll().size() == log.whole.size());
+}
+
 }  // namespace
 }  // namespace cairn::storage
