@@ -50,8 +50,8 @@ absl::StatusOr<RecordBatchView> RecordBatchView::ParseHeader(ByteView bytes) {
   if (magic != kBatchMagic) {
     return absl::DataLossError(absl::StrFormat("batch magic %d, expected %d", magic, kBatchMagic));
   }
-  if (batch.record_count() < 1 || batch.record_count() > kBatchRecordsMax ||
-      batch.last_offset_delta() < batch.record_count() - 1) {
+  if (batch.record_count() < 0 || batch.record_count() > kBatchRecordsMax ||
+      batch.last_offset_delta() < std::max(batch.record_count() - 1, 0)) {
     return absl::DataLossError(absl::StrFormat("a batch of %d records with last offset delta %d",
                                                batch.record_count(), batch.last_offset_delta()));
   }
@@ -271,6 +271,7 @@ bool RecordReader::Next(RecordView& record) {
     return Fail("its length does not fit");
   }
   ByteReader reader(outer.View(static_cast<std::size_t>(size)));
+  record_bytes_ = rest_.first(outer.position());
   rest_ = rest_.subspan(outer.position());
 
   reader.Le<std::uint8_t>();  // attributes: unused

@@ -32,8 +32,12 @@ namespace cairn {
 //   43     8  producer_id         producer   -1: not idempotent
 //   51     2  producer_epoch      producer
 //   53     4  base_sequence       producer   with producer_id: spots a repeat
-//   57     4  record_count        producer   may shrink in compaction
+//   57     4  record_count        producer   may shrink in compaction, down to 0
 //   61     .  records             compressed as one block
+//
+// Compaction keeps base_offset and last_offset_delta of a batch that it takes records out of. Where
+// what is left holds tombstones, bit 6 of the attributes says that base_timestamp is the time from
+// which they may go (Kafka's delete horizon, KIP-534); the records' deltas count from there.
 //
 // What the broker fills in lies outside the checksummed part, so accepting a batch means hashing
 // it once and never writing the checksum again.
@@ -87,6 +91,8 @@ class RecordBatchView {
   bool is_control() const { return (attributes() & 0x20) != 0; }
   bool is_transactional() const { return (attributes() & 0x10) != 0; }
   bool log_append_time() const { return (attributes() & 0x08) != 0; }
+  // Set by compaction: base_timestamp() is when the tombstones may go.
+  bool has_delete_horizon() const { return (attributes() & 0x40) != 0; }
   std::int32_t last_offset_delta() const {
     return LoadBe<std::int32_t>(bytes_, kLastOffsetDeltaAt);
   }
@@ -159,6 +165,10 @@ class RecordReader {
   // False at the end or at the first malformed record; status() tells which.
   bool Next(RecordView& record);
 
+  // The last record as it lies in the unpacked block, its length included.
+  ByteView record_bytes() const { return record_bytes_; }
+  std::size_t unpacked_capacity() const { return unpacked_.capacity(); }
+
   // kDataLoss: a record's lengths do not fit. Only to be asked after Next returned false.
   const absl::Status& status() const { return status_; }
 
@@ -166,6 +176,7 @@ class RecordReader {
   bool Fail(std::string_view what);
 
   ByteView rest_;
+  ByteView record_bytes_;
   Bytes unpacked_;
   Offset base_offset_;
   Timestamp base_timestamp_;

@@ -111,11 +111,13 @@ absl::Status BatchScan::Look() {
 }
 
 absl::Status BatchScan::CheckPlace(const RecordBatchView& batch) const {
-  if (batch.base_offset() != next_offset_) {
-    return Damage(absl::StrFormat("the base offset %d", batch.base_offset().value()));
+  const Offset base = batch.base_offset();
+  if (from_.cleaned ? base < next_offset_ : base != next_offset_) {
+    return Damage(absl::StrFormat("the base offset %d", base.value()));
   }
+  if (!from_.cleaned && batch.record_count() == 0) return Damage("a batch without records");
   if (from_.epochs != nullptr) {
-    const LeaderEpoch epoch = from_.epochs->At(next_offset_);
+    const LeaderEpoch epoch = from_.epochs->At(base);
     if (batch.leader_epoch() != epoch) {
       return Damage(absl::StrFormat("the leader epoch %d instead of %d",
                                     batch.leader_epoch().value(), epoch.value()));

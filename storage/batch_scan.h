@@ -15,8 +15,9 @@
 namespace cairn::storage {
 
 // Walks the batches of one .log file in order, with pread, so that a bad disk is an error code.
-// Every batch must be what belongs there: magic, lengths, base offset = the one expected, its
-// leader epoch that of the history and, unless only headers are wanted, its checksum.
+// Every batch must be what belongs there: magic, lengths, base offset = the one expected (in a
+// cleaned segment: or beyond), its leader epoch that of the history and, unless only headers are
+// wanted, its checksum. Only a cleaned segment may have batches without records.
 //
 //   BatchScan scan(file, {.end = length, .next_offset = base, .epochs = &epochs});
 //   while (scan.Next()) { … scan.batch() … }
@@ -34,6 +35,7 @@ class BatchScan {
     const EpochHistory* epochs = nullptr;  // null: epochs are not looked at
     Depth depth = Depth::kWhole;
     bool zeros_end = false;  // nothing but zeros up to `end` is the end, not damage
+    bool cleaned = false;    // by compaction: offsets only rise, and next_offset is the least
   };
 
   // `file` and `from.epochs` must outlive the scan.

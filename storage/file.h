@@ -100,6 +100,8 @@ absl::Status SyncDirectory(const std::filesystem::path& directory);
 absl::Status RenameDurably(const std::filesystem::path& from, const std::filesystem::path& to);
 // The same, but kAlreadyExists if there is something at `to`.
 absl::Status MoveDurably(const std::filesystem::path& from, const std::filesystem::path& to);
+// A file that is being made to take another's place is called so until it is whole.
+inline constexpr std::string_view kReplacementEnding = ".new";
 // Replaces a file's contents durably and at once: after a crash it is the old or the new one. Uses
 // `<path>.new` meanwhile.
 absl::Status ReplaceFile(const std::filesystem::path& path, ByteView bytes);

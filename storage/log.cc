@@ -101,7 +101,8 @@ absl::Status Log::MakeRoom(std::size_t size, std::int64_t offsets, Timestamp now
 }
 
 bool Log::MayContinue(const Segment& last, Timestamp now) const {
-  return may_continue_ && !last.is_sealing() && last.length() < options_.continue_bytes_max &&
+  return may_continue_ && !last.is_sealing() && last.generation() == 0 &&
+         last.length() < options_.continue_bytes_max &&
          now - last.extent().first_append_time < options_.segment_ms;
 }
 

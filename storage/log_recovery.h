@@ -1,8 +1,9 @@
 #pragma once
 
 #include <cstdint>
-#include <map>
+#include <filesystem>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -12,6 +13,7 @@
 #include "protocol/types.h"
 #include "storage/batch_scan.h"
 #include "storage/log.h"
+#include "storage/segment_name.h"
 
 namespace cairn::storage {
 
@@ -53,7 +55,9 @@ class LogRecovery {
   absl::Status RebuildProducers();
   absl::Status ApplyProducers(const Segment& segment, Offset from);
   bool IsBelowFrontier(Offset offset) const;
-  std::string FileName(Offset base) const;
+  bool HoldsAllListed() const;
+  std::filesystem::path PathOf(const ManifestSegment& segment) const;
+  std::string FileName(const SegmentFileName& file) const;
 
   Log& log_;
   const Timestamp now_;
@@ -61,9 +65,10 @@ class LogRecovery {
   const bool knows_frontier_;
   const bool was_clean_;
   const std::optional<DurableEnd> durable_;
-  std::map<Offset, std::string> files_;  // the .log files that are there
-  Offset expected_;                      // where the next segment begins
-  bool changed_ = false;                 // something was found or done that may not be durable yet
+  std::set<SegmentFileName> files_;       // the .log files that are there
+  std::set<SegmentFileName> unfinished_;  // what compaction was writing
+  Offset expected_;                       // where the next segment begins
+  bool changed_ = false;                  // something was found or done that may not be durable yet
 };
 
 }  // namespace cairn::storage

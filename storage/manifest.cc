@@ -47,7 +47,12 @@ std::vector<ManifestEntry> EntriesOf(const ManifestState& state) {
   }
   for (const ManifestSegment& segment : state.segments) {
     entries.push_back(SegmentOpened{segment.base, segment.first_append_time});
-    if (segment.sealed) entries.push_back(SegmentSealed{segment.base, *segment.sealed});
+    if (!segment.sealed) continue;
+    if (segment.generation == 0) {
+      entries.push_back(SegmentSealed{segment.base, *segment.sealed});
+    } else {
+      entries.push_back(SegmentSwapped{segment.base, segment.generation, *segment.sealed});
+    }
   }
   return entries;
 }

@@ -38,6 +38,9 @@ struct ManifestSegment {
   Offset base;
   Timestamp first_append_time;
   std::optional<SealedSegment> sealed;
+  // 0: as it was appended. From 1 on: cleaned by compaction, so often; then it is sealed, its
+  // offsets have gaps, and its files' names carry the number.
+  std::uint32_t generation = 0;
 
   friend bool operator==(const ManifestSegment&, const ManifestSegment&) = default;
 };
@@ -81,8 +84,15 @@ struct LeaderEpochRaised {
   LeaderEpoch epoch;
   Offset first_offset;
 };
+// A cleaned segment takes the place of all listed ones whose base is in [base, next_offset): their
+// files are not needed any more, and may be gone already.
+struct SegmentSwapped {
+  Offset base;
+  std::uint32_t generation = 0;  // above those of the replaced
+  SealedSegment sealed;
+};
 using ManifestEntry = std::variant<SegmentOpened, SegmentSealed, SegmentReopened, SegmentDropped,
-                                   LogStartMoved, LeaderEpochRaised>;
+                                   LogStartMoved, LeaderEpochRaised, SegmentSwapped>;
 
 // A partition's list of segments with what belongs to it: a journal of checksummed entries, in
 // DATA/<topic>-<partition>/manifest. FORMAT.md has the bytes.

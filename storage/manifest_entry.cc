@@ -20,6 +20,8 @@ enum EntryField : std::size_t {
 };
 constexpr std::size_t kLengthMin = 1 + 8;
 constexpr std::size_t kLengthMax = 256;
+// Far more cleanings than a segment's life has room for.
+constexpr std::uint64_t kGenerationMax = 0x7fffffff;
 
 enum Kind : std::uint8_t {
   kOpened = 1,
@@ -28,8 +30,9 @@ enum Kind : std::uint8_t {
   kDropped = 4,
   kLogStart = 5,
   kLeaderEpoch = 6,
+  kSwapped = 7,
 };
-static_assert(std::variant_size_v<ManifestEntry> == kLeaderEpoch);
+static_assert(std::variant_size_v<ManifestEntry> == kSwapped);
 
 constexpr std::size_t PayloadBytes(std::uint8_t kind) {
   switch (kind) {
@@ -43,6 +46,8 @@ constexpr std::size_t PayloadBytes(std::uint8_t kind) {
       return 8;
     case kLeaderEpoch:
       return 12;
+    case kSwapped:
+      return 64;
     default:
       return 0;
   }
@@ -64,12 +69,7 @@ struct PayloadWriter {
   }
   void operator()(const SegmentSealed& e) const {
     AppendLe(out, e.base.value());
-    AppendLe(out, e.sealed.next_offset.value());
-    AppendLe(out, e.sealed.length);
-    AppendLe(out, e.sealed.first_append_time.value());
-    AppendLe(out, e.sealed.last_append_time.value());
-    AppendLe(out, e.sealed.max_timestamp.value());
-    AppendLe(out, e.sealed.fingerprint);
+    Write(e.sealed);
   }
   void operator()(const SegmentReopened& e) const { AppendLe(out, e.base.value()); }
   void operator()(const SegmentDropped& e) const { AppendLe(out, e.base.value()); }
@@ -78,26 +78,50 @@ struct PayloadWriter {
     AppendLe(out, e.epoch.value());
     AppendLe(out, e.first_offset.value());
   }
+  void operator()(const SegmentSwapped& e) const {
+    AppendLe(out, e.base.value());
+    AppendLe(out, std::uint64_t{e.generation});
+    Write(e.sealed);
+  }
+
+  void Write(const SealedSegment& sealed) const {
+    AppendLe(out, sealed.next_offset.value());
+    AppendLe(out, sealed.length);
+    AppendLe(out, sealed.first_append_time.value());
+    AppendLe(out, sealed.last_append_time.value());
+    AppendLe(out, sealed.max_timestamp.value());
+    AppendLe(out, sealed.fingerprint);
+  }
 };
 
 ManifestEntry ReadPayload(std::uint8_t kind, ByteReader reader) {
   const auto offset = [&] { return Offset(reader.Le<std::int64_t>()); };
   const auto time = [&] { return Timestamp(reader.Le<std::int64_t>()); };
+  const auto sealed = [&] {
+    SealedSegment facts;
+    facts.next_offset = offset();
+    facts.length = reader.Le<std::int64_t>();
+    facts.first_append_time = time();
+    facts.last_append_time = time();
+    facts.max_timestamp = time();
+    facts.fingerprint = reader.Le<std::uint64_t>();
+    return facts;
+  };
   switch (kind) {
     case kOpened: {
       const Offset base = offset();
       return SegmentOpened{base, time()};
     }
     case kSealed: {
-      SegmentSealed entry;
-      entry.base = offset();
-      entry.sealed.next_offset = offset();
-      entry.sealed.length = reader.Le<std::int64_t>();
-      entry.sealed.first_append_time = time();
-      entry.sealed.last_append_time = time();
-      entry.sealed.max_timestamp = time();
-      entry.sealed.fingerprint = reader.Le<std::uint64_t>();
-      return entry;
+      const Offset base = offset();
+      return SegmentSealed{base, sealed()};
+    }
+    case kSwapped: {
+      const Offset base = offset();
+      // A generation beyond 32 bits fits no list: see Applier.
+      const auto generation = static_cast<std::uint32_t>(
+          std::min<std::uint64_t>(reader.Le<std::uint64_t>(), kGenerationMax + 1));
+      return SegmentSwapped{base, generation, sealed()};
     }
     case kReopened:
       return SegmentReopened{offset()};
@@ -126,6 +150,11 @@ struct Applier {
     return Misfit(absl::StrFormat("segment %d is %s, but is not in the list", base.value(), what));
   }
 
+  absl::Status Cleaned(const char* what, Offset base) const {
+    return Misfit(
+        absl::StrFormat("segment %d is %s, but compaction has cleaned it", base.value(), what));
+  }
+
   absl::Status operator()(const SegmentOpened& e) const {
     if (e.base < Offset(0)) return Misfit(absl::StrFormat("segment %d opened", e.base.value()));
     if (!state.segments.empty()) {
@@ -149,6 +178,7 @@ struct Applier {
     if (segment == state.segments.end()) return Unknown("sealed", e.base);
     const auto after = std::next(segment);
     const bool overlaps = after != state.segments.end() && e.sealed.next_offset > after->base;
+    if (segment->generation != 0) return Cleaned("sealed", e.base);
     if (e.sealed.next_offset <= e.base || e.sealed.length <= 0 || overlaps) {
       return Misfit(absl::StrFormat("segment %d sealed with %d bytes up to offset %d",
                                     e.base.value(), e.sealed.length, e.sealed.next_offset.value()));
@@ -161,6 +191,7 @@ struct Applier {
     if (state.segments.empty() || state.segments.back().base != e.base) {
       return Misfit(absl::StrFormat("segment %d reopened, but it is not the last", e.base.value()));
     }
+    if (state.segments.back().generation != 0) return Cleaned("reopened", e.base);
     state.segments.back().sealed.reset();
     return absl::OkStatus();
   }
@@ -190,6 +221,26 @@ struct Applier {
                                     last.first_offset.value()));
     }
     state.epochs.push_back({e.epoch, e.first_offset});
+    return absl::OkStatus();
+  }
+
+  absl::Status operator()(const SegmentSwapped& e) const {
+    const auto first = Find(e.base);
+    if (first == state.segments.end()) return Unknown("swapped", e.base);
+    const auto end = std::find_if(first, state.segments.end(), [&](const ManifestSegment& each) {
+      return each.base >= e.sealed.next_offset;
+    });
+    const bool fits = std::all_of(first, end, [&](const ManifestSegment& each) {
+      return each.generation < e.generation &&
+             (!each.sealed || each.sealed->next_offset <= e.sealed.next_offset);
+    });
+    if (first == end || e.sealed.length <= 0 || e.generation > kGenerationMax || !fits) {
+      return Misfit(absl::StrFormat("segment %d swapped for generation %d with %d bytes up to %d",
+                                    e.base.value(), e.generation, e.sealed.length,
+                                    e.sealed.next_offset.value()));
+    }
+    *first = {e.base, e.sealed.first_append_time, e.sealed, e.generation};
+    state.segments.erase(std::next(first), end);
     return absl::OkStatus();
   }
 };

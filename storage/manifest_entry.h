@@ -15,8 +15,8 @@ namespace cairn::storage {
 //   at  size  field
 //    0     4  length   of kind and payload
 //    4     4  crc      CRC-32C of the length, the kind and the payload
-//    8     1  kind     1 opened, 2 sealed, 3 reopened, 4 dropped, 5 log start, 6 leader epoch;
-//                      7 (swapped, by compaction) is reserved
+//    8     1  kind     1 opened, 2 sealed, 3 reopened, 4 dropped, 5 log start, 6 leader epoch,
+//                      7 swapped
 //    9     .  payload  see FORMAT.md
 void EncodeManifestEntry(const ManifestEntry& entry, Bytes& out);
 

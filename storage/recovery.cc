@@ -84,8 +84,12 @@ absl::Status LogRecovery::Run() {
   return RebuildProducers();
 }
 
-std::string LogRecovery::FileName(Offset base) const {
-  return (log_.place_->directory.filename() / LogFileName(base)).string();
+std::string LogRecovery::FileName(const SegmentFileName& file) const {
+  return (log_.place_->directory.filename() / LogFileName(file.base, file.generation)).string();
+}
+
+fs::path LogRecovery::PathOf(const ManifestSegment& segment) const {
+  return log_.place_->directory / LogFileName(segment.base, segment.generation);
 }
 
 bool LogRecovery::IsBelowFrontier(Offset offset) const {
@@ -108,7 +112,10 @@ absl::Status LogRecovery::ListFiles() {
   for (fs::directory_iterator it(log_.place_->directory, error), end; !error && it != end;
        it.increment(error)) {
     const std::string name = it->path().filename().string();
-    if (const std::optional<Offset> base = ParseLogFileName(name)) files_.emplace(*base, name);
+    if (const auto file = ParseLogFileName(name)) files_.insert(*file);
+    if (!name.ends_with(kReplacementEnding)) continue;
+    const auto file = ParseLogFileName(name.substr(0, name.size() - kReplacementEnding.size()));
+    if (file.has_value()) unfinished_.insert(*file);
   }
   if (error && error != std::errc::no_such_file_or_directory) {
     return ErrnoError("list", log_.place_->directory, error.value());
@@ -132,10 +139,10 @@ absl::StatusOr<bool> LogRecovery::OpenManifest() {
                   log_.place_->directory.string(), durable_ ? durable_->end.value() : 0)));
       return false;
     }
-    for (const auto& [base, name] : files_) {
-      ASSIGN_OR_RETURN(const fs::path saved, log_.data_dir_.Quarantine(FileName(base)));
+    for (const SegmentFileName& file : files_) {
+      ASSIGN_OR_RETURN(const fs::path saved, log_.data_dir_.Quarantine(FileName(file)));
       report_.notes.push_back(
-          absl::StrFormat("%s was not in use yet; moved to %s", FileName(base), saved.string()));
+          absl::StrFormat("%s was not in use yet; moved to %s", FileName(file), saved.string()));
     }
     return false;
   }
@@ -154,25 +161,47 @@ absl::StatusOr<bool> LogRecovery::OpenManifest() {
   return true;
 }
 
-// Files that the manifest does not list: dropped ones whose removal was interrupted, or one that
-// was being created.
+// Whether every sealed segment's file is there, of its size.
+bool LogRecovery::HoldsAllListed() const {
+  for (const ManifestSegment& segment : log_.manifest_->state().segments) {
+    if (!segment.sealed.has_value()) continue;
+    std::error_code error;
+    const auto size = fs::file_size(PathOf(segment), error);
+    if (error || static_cast<std::int64_t>(size) < segment.sealed->length) return false;
+  }
+  return true;
+}
+
+// Files that the manifest does not list: dropped ones whose removal was interrupted, one that was
+// being created, or one side of a swap: the new file if the manifest does not know it yet, the old
+// ones if it does. Either side holds what the other does, so it may go if that one is there.
 absl::Status LogRecovery::ClearStrays() {
+  const fs::path& directory = log_.place_->directory;
+  for (const SegmentFileName& file : unfinished_) {
+    RETURN_IF_ERROR(
+        RemoveFile(directory / absl::StrFormat("%s%s", LogFileName(file.base, file.generation),
+                                               kReplacementEnding)));
+  }
   const ManifestState& state = log_.manifest_->state();
   const Offset first = state.segments.empty() ? state.log_start : state.segments.front().base;
-  for (const auto& [base, name] : files_) {
-    const auto has_base = [at = base](const ManifestSegment& segment) {
-      return segment.base == at;
-    };
-    const bool is_listed = std::any_of(state.segments.begin(), state.segments.end(), has_base);
+  for (const SegmentFileName& file : files_) {
+    bool is_listed = false;
+    bool is_swap = false;
+    for (const ManifestSegment& segment : state.segments) {
+      is_listed |= file == SegmentFileName{segment.base, segment.generation};
+      is_swap |= segment.sealed.has_value() && segment.base <= file.base &&
+                 file.base < segment.sealed->next_offset &&
+                 (segment.generation > 0 || file.generation > 0);
+    }
     if (is_listed) continue;
-    if (base < first) {
-      RETURN_IF_ERROR(RemoveFile(log_.place_->directory / IndexFileName(base)));
-      RETURN_IF_ERROR(RemoveFile(log_.place_->directory / name));
+    if (file.base < first || (is_swap && HoldsAllListed())) {
+      RETURN_IF_ERROR(RemoveFile(directory / IndexFileName(file.base, file.generation)));
+      RETURN_IF_ERROR(RemoveFile(directory / LogFileName(file.base, file.generation)));
       continue;
     }
-    ASSIGN_OR_RETURN(const fs::path saved, log_.data_dir_.Quarantine(FileName(base)));
+    ASSIGN_OR_RETURN(const fs::path saved, log_.data_dir_.Quarantine(FileName(file)));
     report_.notes.push_back(
-        absl::StrFormat("%s is not in the manifest; moved to %s", FileName(base), saved.string()));
+        absl::StrFormat("%s is not in the manifest; moved to %s", FileName(file), saved.string()));
   }
   return absl::OkStatus();
 }
@@ -192,14 +221,14 @@ void LogRecovery::Add(const ManifestSegment& segment, Offset next, std::int64_t 
 
 absl::StatusOr<LogRecovery::Outcome> LogRecovery::TakeSealed(const ManifestSegment& segment,
                                                              bool is_last) {
-  const fs::path path = log_.place_->directory / LogFileName(segment.base);
-  if (segment.base != expected_ || !files_.contains(segment.base)) {
+  const fs::path path = PathOf(segment);
+  const bool is_there = files_.contains({segment.base, segment.generation});
+  if (segment.base != expected_ || !is_there) {
     return Offline(expected_, absl::DataLossError(absl::StrFormat(
                                   "%s: expected the segment at offset %d, found %s", path.string(),
-                                  expected_.value(),
-                                  files_.contains(segment.base) ? "another base" : "no file")));
+                                  expected_.value(), is_there ? "another base" : "no file")));
   }
-  if (is_last && !was_clean_) {
+  if (is_last && !was_clean_ && segment.generation == 0) {
     // It may have been continued, by appends that never became durable.
     ASSIGN_OR_RETURN(const File file, File::OpenForWriting(path));
     ASSIGN_OR_RETURN(const std::int64_t size, file.Size());
@@ -216,21 +245,21 @@ absl::StatusOr<LogRecovery::Outcome> LogRecovery::TakeSealed(const ManifestSegme
       RETURN_IF_ERROR(Cut(file, segment.sealed->length, size, segment.sealed->next_offset));
     }
   }
-  log_.segments_.push_back(
-      Segment::OnDisk(log_.place_, segment.base, *segment.sealed, true, log_.options_));
+  log_.segments_.push_back(Segment::OnDisk(log_.place_, segment.base, *segment.sealed, true,
+                                           log_.options_, segment.generation));
   expected_ = segment.sealed->next_offset;
   return Outcome::kGoOn;
 }
 
 absl::StatusOr<LogRecovery::Outcome> LogRecovery::TakeUnsealed(const ManifestSegment& segment,
                                                                std::optional<Offset> next) {
-  const fs::path path = log_.place_->directory / LogFileName(segment.base);
+  const fs::path path = PathOf(segment);
   if (segment.base != expected_) {
     return Offline(expected_, absl::DataLossError(absl::StrFormat(
                                   "%s: expected a segment at offset %d, found this one",
                                   path.string(), expected_.value())));
   }
-  if (!files_.contains(segment.base)) {
+  if (!files_.contains({segment.base})) {
     if (was_clean_ || !knows_frontier_ || IsBelowFrontier(segment.base)) {
       return Offline(segment.base, absl::DataLossError(path.string() + ": the file is missing"));
     }
@@ -359,20 +388,22 @@ absl::Status LogRecovery::DropFrom(Offset base) {
   for (const ManifestSegment& segment : segments) {
     if (segment.base < base) continue;
     entries.push_back(SegmentDropped{.base = segment.base});
-    if (!files_.contains(segment.base)) continue;
-    const fs::path path = log_.place_->directory / LogFileName(segment.base);
+    const SegmentFileName name{segment.base, segment.generation};
+    if (!files_.contains(name)) continue;
+    const fs::path path = PathOf(segment);
     ASSIGN_OR_RETURN(const File file, File::OpenForReading(path));
     ASSIGN_OR_RETURN(const std::int64_t size, file.Size());
     ASSIGN_OR_RETURN(const std::int64_t last, LastNonZero(file, 0, size));
     report_.bytes_cut += last;
-    RETURN_IF_ERROR(RemoveFile(log_.place_->directory / IndexFileName(segment.base)));
+    RETURN_IF_ERROR(
+        RemoveFile(log_.place_->directory / IndexFileName(segment.base, segment.generation)));
     if (last == 0) {
       RETURN_IF_ERROR(RemoveFile(path));
       continue;
     }
-    ASSIGN_OR_RETURN(const fs::path saved, log_.data_dir_.Quarantine(FileName(segment.base)));
-    report_.notes.push_back(absl::StrFormat("%s followed a torn tail; moved to %s",
-                                            FileName(segment.base), saved.string()));
+    ASSIGN_OR_RETURN(const fs::path saved, log_.data_dir_.Quarantine(FileName(name)));
+    report_.notes.push_back(
+        absl::StrFormat("%s followed a torn tail; moved to %s", FileName(name), saved.string()));
   }
   changed_ = true;
   RETURN_IF_ERROR(log_.manifest_->Append(entries));
@@ -472,8 +503,10 @@ absl::Status LogRecovery::ApplyProducers(const Segment& segment, Offset from) {
   BatchScan::From start{.end = segment.length(),
                         .next_offset = segment.base(),
                         .epochs = &log_.place_->epochs,
-                        .depth = BatchScan::Depth::kHeaders};
-  if (durable_.has_value() && durable_->segment_base == segment.base() && durable_->end <= from &&
+                        .depth = BatchScan::Depth::kHeaders,
+                        .cleaned = segment.generation() > 0};
+  if (durable_.has_value() && segment.generation() == 0 &&
+      durable_->segment_base == segment.base() && durable_->end <= from &&
       durable_->position <= segment.length()) {
     start.position = durable_->position;
     start.next_offset = durable_->end;

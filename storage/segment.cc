@@ -25,13 +25,17 @@ std::int64_t Capacity(const LogOptions& options, std::int64_t at_least) {
 
 }  // namespace
 
-Segment::Segment(std::shared_ptr<LogPlace> place, Offset base, const LogOptions& options)
-    : place_(std::move(place)), base_(base), index_interval_(options.index_interval_bytes) {}
+Segment::Segment(std::shared_ptr<LogPlace> place, Offset base, const LogOptions& options,
+                 std::uint32_t generation)
+    : place_(std::move(place)),
+      base_(base),
+      generation_(generation),
+      index_interval_(options.index_interval_bytes) {}
 
 absl::StatusOr<std::shared_ptr<Segment>> Segment::Create(std::shared_ptr<LogPlace> place,
                                                          Offset base, const LogOptions& options,
                                                          std::size_t first_size, Timestamp now) {
-  std::shared_ptr<Segment> segment(new Segment(std::move(place), base, options));
+  std::shared_ptr<Segment> segment(new Segment(std::move(place), base, options, 0));
   segment->extent_ = {.next_offset = base,
                       .length = 0,
                       .first_append_time = now,
@@ -52,8 +56,8 @@ absl::StatusOr<std::shared_ptr<Segment>> Segment::Create(std::shared_ptr<LogPlac
 
 std::shared_ptr<Segment> Segment::OnDisk(std::shared_ptr<LogPlace> place, Offset base,
                                          const SealedSegment& extent, bool is_sealed,
-                                         const LogOptions& options) {
-  std::shared_ptr<Segment> segment(new Segment(std::move(place), base, options));
+                                         const LogOptions& options, std::uint32_t generation) {
+  std::shared_ptr<Segment> segment(new Segment(std::move(place), base, options, generation));
   segment->extent_ = extent;
   segment->sealed_ = is_sealed;
   segment->synced_length_ = extent.length;
@@ -61,13 +65,15 @@ std::shared_ptr<Segment> Segment::OnDisk(std::shared_ptr<LogPlace> place, Offset
   return segment;
 }
 
-std::filesystem::path Segment::LogPath() const { return place_->directory / LogFileName(base_); }
+std::filesystem::path Segment::LogPath() const {
+  return place_->directory / LogFileName(base_, generation_);
+}
 std::filesystem::path Segment::IndexPath() const {
-  return place_->directory / IndexFileName(base_);
+  return place_->directory / IndexFileName(base_, generation_);
 }
 
 absl::Status Segment::Continue(const LogOptions& options) {
-  CAIRN_CHECK(!growing_ && !sealing_);
+  CAIRN_CHECK(!growing_ && !sealing_ && generation_ == 0);
   ASSIGN_OR_RETURN(File opened, File::OpenForWriting(LogPath()));
   auto file = std::make_shared<File>(std::move(opened));
   auto index = std::make_unique<Index>(base_, index_interval_);

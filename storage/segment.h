@@ -52,10 +52,11 @@ class Segment {
                                                          Offset base, const LogOptions& options,
                                                          std::size_t first_size, Timestamp now);
   // A segment that is on disk, durably. Opens nothing. Of one that is not sealed the fingerprint
-  // does not count, and max_timestamp is kUnknownTime if it is not known.
+  // does not count, and max_timestamp is kUnknownTime if it is not known. One of a `generation` was
+  // cleaned by compaction and is sealed.
   static std::shared_ptr<Segment> OnDisk(std::shared_ptr<LogPlace> place, Offset base,
                                          const SealedSegment& extent, bool is_sealed,
-                                         const LogOptions& options);
+                                         const LogOptions& options, std::uint32_t generation = 0);
   static constexpr Timestamp kUnknownTime{INT64_MAX};
 
   // Reads all of it and makes it ready to grow. Requires that it is neither growing nor being
@@ -63,6 +64,7 @@ class Segment {
   absl::Status Continue(const LogOptions& options);
 
   Offset base() const { return base_; }
+  std::uint32_t generation() const { return generation_; }  // 0: not cleaned
   Offset next_offset() const { return extent_.next_offset; }
   std::int64_t length() const { return extent_.length; }
   const SealedSegment& extent() const { return extent_; }
@@ -141,7 +143,8 @@ class Segment {
   std::filesystem::path IndexPath() const;
 
  private:
-  Segment(std::shared_ptr<LogPlace> place, Offset base, const LogOptions& options);
+  Segment(std::shared_ptr<LogPlace> place, Offset base, const LogOptions& options,
+          std::uint32_t generation);
   // Where a batch begins, once it is found among checked bytes.
   struct Walk {
     Index::Place place;
@@ -165,6 +168,7 @@ class Segment {
 
   const std::shared_ptr<LogPlace> place_;
   const Offset base_;
+  const std::uint32_t generation_;
   const std::int64_t index_interval_;
 
   // Of the owner's lock alone.

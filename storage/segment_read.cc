@@ -177,7 +177,8 @@ absl::StatusOr<Index> Segment::BuildIndex(const File& file, std::int64_t length,
   BatchScan scan(file, {.end = length,
                         .next_offset = base_,
                         .epochs = &place_->epochs,
-                        .depth = BatchScan::Depth::kHeaders});
+                        .depth = BatchScan::Depth::kHeaders,
+                        .cleaned = generation_ > 0});
   while (scan.Next()) {
     const RecordBatchView& batch = scan.batch();
     index.Note(batch.base_offset(), batch.next_offset(), static_cast<std::int64_t>(batch.size()),
@@ -210,7 +211,8 @@ absl::Status Segment::Check(const File& file, std::int64_t position) {
     BatchScan scan(file, {.position = from.position,
                           .end = extent.length,
                           .next_offset = from.offset,
-                          .epochs = &place_->epochs});
+                          .epochs = &place_->epochs,
+                          .cleaned = generation_ > 0});
     const std::int64_t target = std::max(position, from.position) + kPrepareBytes;
     while (scan.position() < target && scan.Next()) {
     }
@@ -273,7 +275,8 @@ absl::StatusOr<std::optional<Segment::TimeMatch>> Segment::FindTime(Timestamp ti
   BatchScan scan(*file, {.position = from.position,
                          .end = length,
                          .next_offset = from.offset,
-                         .epochs = &place_->epochs});
+                         .epochs = &place_->epochs,
+                         .cleaned = generation_ > 0});
   RecordReader reader;
   while (scan.Next() && scan.batch().base_offset() < end) {
     const RecordBatchView& batch = scan.batch();

@@ -29,12 +29,12 @@ namespace fs = std::filesystem;
 
 constexpr std::int64_t kSnapshotBytesMax = 256 << 20;
 
-absl::StatusOr<std::map<Offset, fs::path>> LogFiles(const fs::path& directory) {
-  std::map<Offset, fs::path> files;
+absl::StatusOr<std::map<SegmentFileName, fs::path>> LogFiles(const fs::path& directory) {
+  std::map<SegmentFileName, fs::path> files;
   std::error_code error;
   for (fs::directory_iterator it(directory, error), end; !error && it != end; it.increment(error)) {
     const std::string name = it->path().filename().string();
-    if (const std::optional<Offset> base = ParseLogFileName(name)) files.emplace(*base, it->path());
+    if (const auto file = ParseLogFileName(name)) files.emplace(*file, it->path());
   }
   if (error) return ErrnoError("list", directory, error.value());
   return files;
@@ -87,13 +87,16 @@ class PartitionVerifier {
     bool is_damage = true;  // an invalid batch is: otherwise it may be a torn tail
   };
 
+  fs::path PathOf(const ManifestSegment& segment) const {
+    return directory_ / LogFileName(segment.base, segment.generation);
+  }
   absl::StatusOr<bool> ReadManifest();
   void CheckMeta();
   absl::Status CheckSegment(const ManifestSegment& segment, std::optional<Offset> next);
   std::optional<Reach> ReachOf(const ManifestSegment& segment, std::optional<Offset> next,
                                std::int64_t size);
   void CheckSize(const ManifestSegment& segment, bool is_last, std::int64_t size);
-  void CheckIndex(const Index& built, bool is_sealed);
+  void CheckIndex(const Index& built, const ManifestSegment& segment);
   void CheckEnd();
   void CheckSnapshot();
   absl::Status CheckNames();
@@ -200,10 +203,10 @@ std::optional<PartitionVerifier::Reach> PartitionVerifier::ReachOf(const Manifes
 
 void PartitionVerifier::CheckSize(const ManifestSegment& segment, bool is_last, std::int64_t size) {
   if (!segment.sealed.has_value() || size == segment.sealed->length) return;
-  const fs::path path = directory_ / LogFileName(segment.base);
+  const fs::path path = PathOf(segment);
   const std::string reason =
       absl::StrFormat("expected %d bytes, found %d", segment.sealed->length, size);
-  if (is_last && !known_.was_clean && size > segment.sealed->length) {
+  if (is_last && !known_.was_clean && segment.generation == 0 && size > segment.sealed->length) {
     findings_.Note(path, segment.sealed->length, reason + ": it was being continued");
   } else {
     findings_.Damage(path, std::min(size, segment.sealed->length), reason);
@@ -213,7 +216,7 @@ void PartitionVerifier::CheckSize(const ManifestSegment& segment, bool is_last, 
 absl::Status PartitionVerifier::CheckSegment(const ManifestSegment& segment,
                                              std::optional<Offset> next) {
   ++findings_.summary.segments;
-  const fs::path path = directory_ / LogFileName(segment.base);
+  const fs::path path = PathOf(segment);
   if (segment.base != expected_) {
     findings_.Damage(path, 0, absl::StrFormat("expected to begin at offset %d", expected_.value()));
   }
@@ -243,7 +246,8 @@ absl::Status PartitionVerifier::CheckSegment(const ManifestSegment& segment,
   BatchScan scan(*file, {.end = reach->end,
                          .next_offset = segment.base,
                          .epochs = &epochs_,
-                         .zeros_end = reach->zeros_end});
+                         .zeros_end = reach->zeros_end,
+                         .cleaned = segment.generation > 0});
   while (scan.Next()) {
     const RecordBatchView& batch = scan.batch();
     fingerprint.Add(batch.bytes());
@@ -274,17 +278,18 @@ absl::Status PartitionVerifier::CheckSegment(const ManifestSegment& segment,
         absl::StrFormat("expected the greatest timestamp %d, found %d",
                         segment.sealed->max_timestamp.value(), index.max_timestamp().value()));
   } else if (segment.sealed.has_value() || known_.was_clean) {
-    CheckIndex(index, segment.sealed.has_value());
+    CheckIndex(index, segment);
   }
   if (reach->next.has_value()) expected_ = *reach->next;  // one finding a segment
   return absl::OkStatus();
 }
 
-void PartitionVerifier::CheckIndex(const Index& built, bool is_sealed) {
-  const fs::path path = directory_ / IndexFileName(built.base());
+void PartitionVerifier::CheckIndex(const Index& built, const ManifestSegment& segment) {
+  const fs::path path = directory_ / IndexFileName(segment.base, segment.generation);
   const absl::StatusOr<Index> loaded = Index::Load(path, built.base(), built.log_length());
   if (absl::IsNotFound(loaded.status())) {
-    if (is_sealed) findings_.Note(path, 0, "missing; it is rebuilt when it is needed");
+    if (segment.sealed.has_value())
+      findings_.Note(path, 0, "missing; it is rebuilt when it is needed");
     return;
   }
   if (!loaded.ok()) {
@@ -345,8 +350,8 @@ void PartitionVerifier::CheckSnapshot() {
 absl::Status PartitionVerifier::CheckNames() {
   std::set<std::string> known{kManifestFileName, kPartitionMetaName, kProducerSnapshotName};
   for (const ManifestSegment& segment : manifest_.state.segments) {
-    known.insert(LogFileName(segment.base));
-    known.insert(IndexFileName(segment.base));
+    known.insert(LogFileName(segment.base, segment.generation));
+    known.insert(IndexFileName(segment.base, segment.generation));
   }
   std::error_code error;
   for (fs::directory_iterator it(directory_, error), end; !error && it != end;
@@ -420,14 +425,23 @@ absl::Status WalkBatches(const fs::path& partition_directory,
                          const std::function<bool(const fs::path& file, std::int64_t position,
                                                   const RecordBatchView& batch)>& visit) {
   ASSIGN_OR_RETURN(const auto files, LogFiles(partition_directory));
-  for (const auto& [base, path] : files) {
+  Offset next;
+  for (auto it = files.begin(); it != files.end(); ++it) {
+    const auto& [name, path] = *it;
+    const auto after = std::next(it);
+    // Of a swap that was interrupted both sides are there: the newest of a base holds what the
+    // others do, and so it may be with files that it reaches over.
+    if (name.base < next || (after != files.end() && after->first.base == name.base)) continue;
     ASSIGN_OR_RETURN(const File file, File::OpenForReading(path));
     ASSIGN_OR_RETURN(const std::int64_t size, file.Size());
-    BatchScan scan(file, {.end = size, .next_offset = base, .zeros_end = true});
+    BatchScan scan(
+        file,
+        {.end = size, .next_offset = name.base, .zeros_end = true, .cleaned = name.generation > 0});
     while (scan.Next()) {
       if (!visit(path, scan.batch_position(), scan.batch())) return absl::OkStatus();
     }
     RETURN_IF_ERROR(scan.status());
+    next = scan.next_offset();
   }
   return absl::OkStatus();
 }

@@ -48,7 +48,8 @@ absl::StatusOr<VerifySummary> VerifyDataDirectory(const std::filesystem::path& p
 
 // Calls `visit` with every batch in a partition's directory, in order, with the file and the
 // position that it begins at, until that gives false. Needs no manifest; what was trimmed but not
-// removed yet is walked too, as is what a crash will take back.
+// removed yet is walked too, as is what a crash will take back. Where compaction left gaps, offsets
+// only rise.
 //   kNotFound  there is no such directory
 //   kDataLoss  an invalid batch; names file, position, expected and found
 absl::Status WalkBatches(

@@ -141,11 +141,16 @@ TEST_CASE("SegmentName: there and back", "[storage][file]") {
   CHECK(LogFileName(Offset(4096)) == "00000000000000004096.log");
   CHECK(IndexFileName(Offset(0)) == "00000000000000000000.index");
   CHECK(LogFileName(Offset(INT64_MAX)) == "09223372036854775807.log");
-  CHECK(ParseLogFileName("09223372036854775807.log") == Offset(INT64_MAX));
-  CHECK(ParseIndexFileName("00000000000000000012.index") == Offset(12));
+  CHECK(ParseLogFileName("09223372036854775807.log") == SegmentFileName{Offset(INT64_MAX)});
+  CHECK(ParseIndexFileName("00000000000000000012.index") == SegmentFileName{Offset(12)});
+  CHECK(LogFileName(Offset(4096), 3) == "00000000000000004096.g3.log");
+  CHECK(ParseLogFileName("00000000000000004096.g3.log") == SegmentFileName{Offset(4096), 3});
+  CHECK(ParseIndexFileName("00000000000000000012.g10.index") == SegmentFileName{Offset(12), 10});
   for (const char* name :
        {"", ".log", "12.log", "00000000000000000012.index", "0000000000000000001x.log",
-        "09223372036854775808.log", "-0000000000000000001.log", "00000000000000000012.log.new"}) {
+        "09223372036854775808.log", "-0000000000000000001.log", "00000000000000000012.log.new",
+        "00000000000000000012.g0.log", "00000000000000000012.g01.log", "00000000000000000012.g.log",
+        "00000000000000000012.g4294967296.log"}) {
     INFO(name);
     CHECK_FALSE(ParseLogFileName(name).has_value());
   }

@@ -74,7 +74,15 @@ std::vector<ManifestEntry> GoldenEntries() {
           SegmentOpened{Offset(4096), Timestamp(1'700'000'061'000)},
           SegmentReopened{Offset(4096)},
           LogStartMoved{Offset(4096)},
-          SegmentDropped{Offset(0)}};
+          SegmentDropped{Offset(0)},
+          SegmentSwapped{Offset(4096),
+                         1,
+                         {.next_offset = Offset(8192),
+                          .length = 65'536,
+                          .first_append_time = Timestamp(1'700'000'061'000),
+                          .last_append_time = Timestamp(1'700'000'120'000),
+                          .max_timestamp = Timestamp(1'700'000'119'999),
+                          .fingerprint = 0x0123456789abcdef}}};
 }
 
 Index GoldenIndex() {
@@ -184,8 +192,16 @@ TEST_CASE("Golden: a manifest is read", "[storage][golden]") {
   CHECK(contents->torn_tail.empty());
   CHECK(contents->state.log_start == Offset(4096));
   CHECK(contents->state.epochs == std::vector<EpochStart>{{LeaderEpoch(1), Offset(0)}});
-  CHECK(contents->state.segments ==
-        std::vector<ManifestSegment>{{Offset(4096), Timestamp(1'700'000'061'000), std::nullopt}});
+  CHECK(
+      contents->state.segments ==
+      std::vector<ManifestSegment>{{Offset(4096), Timestamp(1'700'000'061'000),
+                                    SealedSegment{.next_offset = Offset(8192),
+                                                  .length = 65'536,
+                                                  .first_append_time = Timestamp(1'700'000'061'000),
+                                                  .last_append_time = Timestamp(1'700'000'120'000),
+                                                  .max_timestamp = Timestamp(1'700'000'119'999),
+                                                  .fingerprint = 0x0123456789abcdef},
+                                    1}});
 }
 
 TEST_CASE("Golden: a segment's batches are read", "[storage][golden]") {

@@ -6,6 +6,7 @@
 
 #include "protocol/checksum.h"
 #include "protocol/error_code.h"
+#include "storage/manifest_entry.h"
 #include "tests/storage/damage.h"
 #include "tests/storage/file_size_limit.h"
 #include "tests/storage/temp_dir.h"
@@ -206,8 +207,8 @@ TEST_CASE("Manifest: damage names the file, the place, the expected and the foun
 }
 
 TEST_CASE("Manifest: an unknown kind is not taken for a torn tail", "[storage][manifest]") {
-  // Kind 7, reserved for compaction, with a right checksum.
-  const unsigned char covered[] = {9, 0, 0, 0, 7, 1, 2, 3, 4, 5, 6, 7, 8};
+  // Kind 99, with a right checksum.
+  const unsigned char covered[] = {9, 0, 0, 0, 99, 1, 2, 3, 4, 5, 6, 7, 8};
   Bytes file = FileWith({});
   AppendLe(file, std::uint32_t{9});
   AppendLe(file, Crc32c(std::as_bytes(std::span(covered))));
@@ -230,6 +231,50 @@ TEST_CASE("Manifest: entries that do not fit each other are damage", "[storage][
   TempDir dir;
   WriteFile(dir / "manifest", file);
   CHECK(absl::IsDataLoss(Open(dir, false).status()));
+}
+
+TEST_CASE("Manifest: a cleaned segment takes the place of all that it reaches over",
+          "[storage][manifest]") {
+  TempDir dir;
+  auto manifest = Create(dir);
+  for (std::int64_t base = 0; base < 40; base += 10) {
+    const std::vector<ManifestEntry> entries = {SegmentOpened{Offset(base), Timestamp(base)},
+                                                SegmentSealed{Offset(base), Sealed(base + 10)}};
+    REQUIRE(manifest->Append(entries).ok());
+  }
+  REQUIRE(manifest->Append(SegmentSwapped{Offset(0), 1, Sealed(10)}).ok());
+  REQUIRE(manifest->Append(SegmentSwapped{Offset(0), 2, Sealed(30)}).ok());
+  REQUIRE(manifest->state().segments.size() == 2);
+  CHECK(manifest->state().segments[0].generation == 2);
+  CHECK(manifest->state().segments[0].sealed == Sealed(30));
+  CHECK(manifest->state().segments[1].base == Offset(30));
+  CHECK(manifest->state().segments[1].generation == 0);
+  REQUIRE(manifest->Sync().ok());
+  const auto again = Open(dir, true);
+  REQUIRE(again.ok());
+  CHECK((*again)->state() == manifest->state());
+}
+
+TEST_CASE("Manifest: a swap that does not fit is damage and changes nothing",
+          "[storage][manifest]") {
+  ManifestState state;
+  for (std::int64_t base = 0; base < 30; base += 10) {
+    REQUIRE(ApplyManifestEntry(SegmentOpened{Offset(base), Timestamp(base)}, state).ok());
+    REQUIRE(ApplyManifestEntry(SegmentSealed{Offset(base), Sealed(base + 10)}, state).ok());
+  }
+  REQUIRE(ApplyManifestEntry(SegmentSwapped{Offset(10), 3, Sealed(20)}, state).ok());
+  const ManifestState before = state;
+  const std::vector<ManifestEntry> misfits = {
+      SegmentSwapped{Offset(5), 4, Sealed(20)},   // no such base
+      SegmentSwapped{Offset(10), 3, Sealed(20)},  // not a later generation
+      SegmentSwapped{Offset(0), 3, Sealed(20)},   // nor for one of those it reaches over
+      SegmentSwapped{Offset(0), 4, Sealed(15)},   // ends within one
+      SegmentSwapped{Offset(10), 4, Sealed(10)},  // ends where it begins
+      SegmentSealed{Offset(10), Sealed(20)}};     // sealed in the ordinary way
+  for (const ManifestEntry& misfit : misfits) {
+    CHECK(absl::IsDataLoss(ApplyManifestEntry(misfit, state)));
+    CHECK(state == before);
+  }
 }
 
 TEST_CASE("Manifest: an append that fails in the midst leaves whole entries, and is final",
