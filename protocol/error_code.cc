@@ -44,7 +44,7 @@ constexpr std::array kRows = {
         false},
     Row{ErrorCode::kUnknownProducer, "UNKNOWN_PRODUCER", StatusCode::kFailedPrecondition, false},
     Row{ErrorCode::kStorageFull, "STORAGE_FULL", StatusCode::kResourceExhausted, true},
-    Row{ErrorCode::kStorageFailed, "STORAGE_FAILED", StatusCode::kDataLoss, false},
+    Row{ErrorCode::kStorageFailed, "STORAGE_FAILED", StatusCode::kInternal, false},
     Row{ErrorCode::kPartitionOffline, "PARTITION_OFFLINE", StatusCode::kDataLoss, false},
     Row{ErrorCode::kOutcomeUnknown, "OUTCOME_UNKNOWN", StatusCode::kUnknown, false},
     Row{ErrorCode::kStopping, "STOPPING", StatusCode::kUnavailable, true},

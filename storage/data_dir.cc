@@ -372,7 +372,8 @@ absl::Status DataDir::RemoveDeleted(const std::string& directory) {
 
 absl::Status DataDir::SyncFileSystem() {
   if (::syncfs(directory_.descriptor()) == 0) return absl::OkStatus();
-  return ErrnoError("sync the file system of", path_, errno);
+  return MakeError(ErrorCode::kStorageFailed,
+                   std::string(ErrnoError("sync the file system of", path_, errno).message()));
 }
 
 absl::StatusOr<DataDir::DiskSpace> DataDir::Space() const {

@@ -209,7 +209,9 @@ absl::Status File::Sync() const {
   RETURN_IF_ERROR(sync_outcome_->failure);
   // For a directory fdatasync does what fsync does: its entries are its data.
   if (Repeat([&] { return ::fdatasync(descriptor_); }) == 0) return absl::OkStatus();
-  sync_outcome_->failure = ErrnoError("sync", path_, errno);
+  // Even a full disk is final here: the bytes were taken, and are not what stands on the disk.
+  sync_outcome_->failure =
+      MakeError(ErrorCode::kStorageFailed, std::string(ErrnoError("sync", path_, errno).message()));
   return sync_outcome_->failure;
 }
 

@@ -121,6 +121,7 @@ absl::StatusOr<std::unique_ptr<Manifest>> Manifest::Create(
     const std::filesystem::path& partition_directory, const LogIdentity& identity) {
   const std::filesystem::path path = PathIn(partition_directory);
   const absl::Status present = Read(partition_directory).status();
+  if (!present.ok() && !absl::IsNotFound(present) && !absl::IsDataLoss(present)) return present;
   if (!absl::IsNotFound(present)) {
     return absl::AlreadyExistsError(absl::StrFormat("create manifest %s: there is one%s",
                                                     path.string(),

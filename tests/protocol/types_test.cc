@@ -96,6 +96,11 @@ TEST_CASE("Error codes: each has a name of its own and travels in a status", "[p
   CHECK(CodeOf(absl::OkStatus()) == ErrorCode::kOk);
 }
 
+TEST_CASE("Error codes: a disk that fails is not damage", "[protocol][error]") {
+  CHECK_FALSE(absl::IsDataLoss(MakeError(ErrorCode::kStorageFailed, "read from x: EIO")));
+  CHECK(absl::IsDataLoss(MakeError(ErrorCode::kPartitionOffline, "x at 7: checksum")));
+}
+
 TEST_CASE("Error codes: the ones that pass by themselves", "[protocol][error]") {
   const std::set<ErrorCode> transient = {ErrorCode::kStorageFull, ErrorCode::kStopping,
                                          ErrorCode::kTooManyConnections,
