@@ -25,6 +25,31 @@ absl::StatusOr<std::int64_t> ParseNumber(std::string_view value, std::int64_t mi
   return number;
 }
 
+absl::Status ApplyCleanupPolicy(std::string_view value, TopicOptions& options) {
+  if (value == "delete") {
+    options.partition.cleanup = CleanupPolicy::kDelete;
+  } else if (value == "compact") {
+    options.partition.cleanup = CleanupPolicy::kCompact;
+  } else if (value == "compact,delete" || value == "delete,compact") {
+    options.partition.cleanup = CleanupPolicy::kCompactAndDelete;
+  } else {
+    return absl::InvalidArgumentError("must be delete, compact or compact,delete");
+  }
+  return absl::OkStatus();
+}
+
+absl::Status ApplyRetentionMs(std::string_view value, TopicOptions& options) {
+  ASSIGN_OR_RETURN(options.partition.retention.ms,
+                   ParseNumber(value, storage::RetentionPolicy::kUnlimited, INT64_MAX));
+  return absl::OkStatus();
+}
+
+absl::Status ApplyRetentionBytes(std::string_view value, TopicOptions& options) {
+  ASSIGN_OR_RETURN(options.partition.retention.bytes,
+                   ParseNumber(value, storage::RetentionPolicy::kUnlimited, INT64_MAX));
+  return absl::OkStatus();
+}
+
 absl::Status ApplySegmentBytes(std::string_view value, TopicOptions& options) {
   // Positions in an index are 32 bits wide, and a segment may end with one batch too many.
   ASSIGN_OR_RETURN(options.partition.log.segment_bytes,
@@ -73,6 +98,10 @@ absl::Status ApplyValidateRecords(std::string_view value, TopicOptions& options)
 }
 
 constexpr std::array kRows = {
+    TopicConfigRow{"cleanup.policy", "delete", false,
+                   "what becomes of old records: 'delete' drops them by age and size, 'compact' "
+                   "keeps the newest of each key, 'compact,delete' does both",
+                   &ApplyCleanupPolicy},
     TopicConfigRow{"durability", "durable", false,
                    "what an acknowledgement promises, and what consumers see: 'durable' records on "
                    "stable storage, 'written' ones in the page cache",
@@ -82,6 +111,14 @@ constexpr std::array kRows = {
     TopicConfigRow{"max.message.bytes", "1048588", false, "the largest record batch, in bytes",
                    &ApplyMaxMessageBytes},
     TopicConfigRow{"partitioner", "xxh3", true, "how a key names its partition", &ApplyPartitioner},
+    TopicConfigRow{"retention.bytes", "-1", false,
+                   "the oldest segments of a partition are dropped while it would still hold this "
+                   "much without them; -1: without limit",
+                   &ApplyRetentionBytes},
+    TopicConfigRow{"retention.ms", "604800000", false,
+                   "a segment is dropped when this long has passed since the broker last appended "
+                   "to it; -1: without limit",
+                   &ApplyRetentionMs},
     TopicConfigRow{"segment.bytes", "1073741824", false,
                    "a new segment is begun when one has grown to this size", &ApplySegmentBytes},
     TopicConfigRow{"segment.ms", "604800000", false,
@@ -92,8 +129,7 @@ constexpr std::array kRows = {
 };
 
 // Known to whoever knows Kafka, or to our design, but what they would do is not there yet.
-constexpr std::array<std::string_view, 24> kNotAvailable = {
-    "cleanup.policy",
+constexpr std::array<std::string_view, 21> kNotAvailable = {
     "compression.gzip.level",
     "compression.lz4.level",
     "compression.type",
@@ -115,8 +151,6 @@ constexpr std::array<std::string_view, 24> kNotAvailable = {
     "min.compaction.lag.ms",
     "min.insync.replicas",
     "preallocate",
-    "retention.bytes",
-    "retention.ms",
 };
 
 const TopicConfigRow* FindRow(std::string_view name) {

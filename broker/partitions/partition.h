@@ -18,6 +18,7 @@
 #include "protocol/record_batch.h"
 #include "protocol/types.h"
 #include "storage/log.h"
+#include "storage/retention.h"
 
 namespace cairn::broker {
 
@@ -62,8 +63,14 @@ class EndWatcher {
   virtual void OnEndMoved() = 0;
 };
 
+// What becomes of old records: dropped by age and size, thinned out to the newest of each key, or
+// both.
+enum class CleanupPolicy : int { kDelete, kCompact, kCompactAndDelete };
+
 struct PartitionOptions {
   storage::LogOptions log;
+  CleanupPolicy cleanup = CleanupPolicy::kDelete;
+  storage::RetentionPolicy retention;  // does not apply where records are only compacted
   Durability durability = Durability::kDurable;
   std::int64_t flush_ms = 1000;
 };

@@ -29,6 +29,9 @@ TEST_CASE("Topic configs: each goes where it acts", "[broker][catalog]") {
                                             {"durability", "written"},
                                             {"flush.ms", "50"},
                                             {"partitioner", "xxh3"},
+                                            {"retention.ms", "-1"},
+                                            {"retention.bytes", "1000000"},
+                                            {"cleanup.policy", "compact,delete"},
                                             {"validate.records", "full"}});
   REQUIRE(options.ok());
   CHECK(options->partition.log.segment_bytes == 1 << 20);
@@ -37,6 +40,8 @@ TEST_CASE("Topic configs: each goes where it acts", "[broker][catalog]") {
   CHECK(options->partition.durability == Durability::kWritten);
   CHECK(options->partition.flush_ms == 50);
   CHECK(options->validate_full);
+  CHECK(options->partition.retention == storage::RetentionPolicy{.ms = -1, .bytes = 1'000'000});
+  CHECK(options->partition.cleanup == CleanupPolicy::kCompactAndDelete);
 }
 
 TEST_CASE("Topic configs: what is refused is named, with what is known", "[broker][catalog]") {
@@ -49,7 +54,10 @@ TEST_CASE("Topic configs: what is refused is named, with what is known", "[broke
                                                       {"flush.ms", "10s"},
                                                       {"partitioner", "murmur2"},
                                                       {"validate.records", "never"},
-                                                      {"retention.ms", "1000"},
+                                                      {"retention.ms", "-2"},
+                                                      {"retention.bytes", "1 GiB"},
+                                                      {"cleanup.policy", "compress"},
+                                                      {"preallocate", "true"},
                                                       {"no.such.config", "1"}};
   for (const auto& [name, value] : refused) {
     const auto options = ResolveTopicConfigs({{name, value}});
@@ -61,7 +69,7 @@ TEST_CASE("Topic configs: what is refused is named, with what is known", "[broke
       CHECK_THAT(Text(options.status()), Contains(std::string(row.name)));
     }
   }
-  CHECK_THAT(Text(ResolveTopicConfigs({{"retention.ms", "1000"}}).status()),
+  CHECK_THAT(Text(ResolveTopicConfigs({{"preallocate", "true"}}).status()),
              Contains("not available in this version"));
 }
 

@@ -111,7 +111,7 @@ class Failures(unittest.TestCase):
                 (["topic", "create", "here", "-p", "2"], "exists"),
                 (["topic", "create", "bad/name", "-p", "2"], "topic name"),
                 (["topic", "create", "x", "-p", "1", "-c", "colour=red"], "segment.bytes"),
-                (["topic", "create", "x", "-p", "1", "-c", "retention.ms=1"], "retention.ms"),
+                (["topic", "create", "x", "-p", "1", "-c", "preallocate=true"], "preallocate"),
                 (["topic", "create", "x", "-p", "1", "-c", "segment.bytes=lots"], "lots"),
                 (["topic", "alter", "here", "-p", "1", "--remap-keys"], "2"),
                 (["produce", "gone"], "gone"),
