@@ -13,6 +13,7 @@
 
 #include "protocol/error_code.h"
 #include "protocol/status.h"
+#include "storage/seeded_bug.h"
 
 namespace cairn::storage {
 namespace {
@@ -206,6 +207,7 @@ absl::Status File::RenameTo(const std::filesystem::path& path) {
 
 absl::Status File::Sync() const {
   const std::lock_guard one_at_a_time(sync_outcome_->mutex);
+  if (HasBug(SeededBug::kSyncTriedAgain)) sync_outcome_->failure = absl::OkStatus();
   RETURN_IF_ERROR(sync_outcome_->failure);
   // For a directory fdatasync does what fsync does: its entries are its data.
   if (Repeat([&] { return ::fdatasync(descriptor_); }) == 0) return absl::OkStatus();
@@ -216,6 +218,7 @@ absl::Status File::Sync() const {
 }
 
 absl::Status File::DropCache() const {
+  if (HasBug(SeededBug::kCacheBelieved)) return absl::OkStatus();
   const int error = ::posix_fadvise(descriptor_, 0, 0, POSIX_FADV_DONTNEED);
   return error == 0 ? absl::OkStatus() : ErrnoError("drop cached pages of", path_, error);
 }
@@ -233,6 +236,7 @@ absl::StatusOr<Timestamp> File::ModifiedAt() const {
 }
 
 absl::Status SyncDirectory(const std::filesystem::path& directory) {
+  if (HasBug(SeededBug::kNoDirectorySync)) return absl::OkStatus();
   ASSIGN_OR_RETURN(const File file, File::OpenDirectory(directory));
   return file.Sync();
 }

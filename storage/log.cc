@@ -8,6 +8,7 @@
 #include "protocol/check.h"
 #include "protocol/error_code.h"
 #include "protocol/status.h"
+#include "storage/seeded_bug.h"
 
 namespace cairn::storage {
 
@@ -48,7 +49,9 @@ void Log::ExpireProducers(Timestamp before) { producers_.Expire(before); }
 absl::Status Log::Judge(const absl::Status& status) {
   if (status.ok()) return status;
   NoticeDamage();
-  if (write_state_.ok() && CodeOf(status) == ErrorCode::kStorageFailed) write_state_ = status;
+  const bool is_final =
+      CodeOf(status) == ErrorCode::kStorageFailed || HasBug(SeededBug::kFullDiskIsFinal);
+  if (write_state_.ok() && is_final) write_state_ = status;
   return status;
 }
 
@@ -133,6 +136,7 @@ absl::Status Log::BeginSegment(std::size_t size, Timestamp now) {
     return noted;
   }
   if (!segments_.empty()) segments_.back()->Finish();
+  if (HasBug(SeededBug::kWrongBaseAfterRoll) && !segments_.empty()) log_end_ = log_end_ + 1;
   segments_.push_back(std::move(segment));
   may_continue_ = false;
   return absl::OkStatus();

@@ -8,10 +8,12 @@
 #include "protocol/error_code.h"
 #include "protocol/status.h"
 #include "storage/log.h"
+#include "storage/seeded_bug.h"
 
 namespace cairn::storage {
 
 absl::Status SyncPlan::Sync() const {
+  if (HasBug(SeededBug::kAckBeforeSync)) return absl::OkStatus();
   for (const Part& part : files_) RETURN_IF_ERROR(part.segment->Sync());
   if (manifest_.has_value()) RETURN_IF_ERROR(manifest_->file->Sync());
   for (const std::filesystem::path& directory : directories_) {
@@ -33,6 +35,7 @@ SyncPlan Log::TakeUnsynced() {
   SyncPlan plan;
   if (sync_failed_) return plan;
   plan.end_ = End();
+  if (HasBug(SeededBug::kFrontierAhead)) (void)data_dir_.frontier().Note({&plan.end_, 1});
   // What is not synced stands at the end; only an empty segment can hide it.
   for (auto it = segments_.rbegin(); it != segments_.rend(); ++it) {
     const std::int64_t unsynced = (*it)->unsynced();
@@ -62,6 +65,7 @@ void Log::MarkSynced(const SyncPlan& plan) {
 }
 
 void Log::MarkSyncFailed(const SyncPlan& plan, const absl::Status& why) {
+  if (HasBug(SeededBug::kSyncTriedAgain)) return;
   sync_failed_ = true;
   if (!write_state_.ok()) return;
   write_state_ =
@@ -142,7 +146,9 @@ absl::StatusOr<Log::Trim> Log::TrimTo(Offset before) {
   }
   std::vector<ManifestEntry> entries{LogStartMoved{.log_start = before}};
   for (const auto& segment : segments_) {
-    if (segment->next_offset() > before || segment->length() == 0) break;
+    const bool needed = HasBug(SeededBug::kTrimmedTooFar) ? segment->base() >= before
+                                                          : segment->next_offset() > before;
+    if (needed || segment->length() == 0) break;
     entries.push_back(SegmentDropped{.base = segment->base()});
   }
   RETURN_IF_ERROR(Judge(manifest_->Append(entries)));

@@ -8,6 +8,7 @@
 #include "protocol/limits.h"
 #include "protocol/status.h"
 #include "storage/log_recovery.h"
+#include "storage/seeded_bug.h"
 #include "storage/segment_name.h"
 
 namespace cairn::storage {
@@ -93,6 +94,7 @@ fs::path LogRecovery::PathOf(const ManifestSegment& segment) const {
 }
 
 bool LogRecovery::IsBelowFrontier(Offset offset) const {
+  if (HasBug(SeededBug::kCutBelowFrontier)) return false;
   return durable_.has_value() && offset < durable_->end;
 }
 
@@ -376,6 +378,7 @@ absl::Status LogRecovery::Cut(const File& file, std::int64_t position, std::int6
   }
   report_.bytes_cut += end - position;
   changed_ = true;
+  if (HasBug(SeededBug::kTailNotCut)) return absl::OkStatus();
   RETURN_IF_ERROR(file.Truncate(position));
   return file.Sync();
 }
@@ -469,6 +472,7 @@ absl::Status LogRecovery::MakeDurable() {
 }
 
 absl::Status LogRecovery::RebuildProducers() {
+  if (HasBug(SeededBug::kProducersForgotten)) return absl::OkStatus();
   const fs::path path = log_.place_->directory / kProducerSnapshotName;
   Offset from = log_.log_start_;
   bool has_snapshot = false;

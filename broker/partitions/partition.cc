@@ -13,6 +13,7 @@
 #include "protocol/check.h"
 #include "protocol/error_code.h"
 #include "protocol/status.h"
+#include "storage/seeded_bug.h"
 
 namespace cairn::broker {
 namespace {
@@ -56,6 +57,7 @@ absl::Status Partition::Usable() const {
 }
 
 Offset Partition::committed_end() const {
+  if (storage::HasBug(storage::SeededBug::kShowsUnsynced)) return log_->log_end();
   if (options_.durability == Durability::kDurable) return std::max(durable_end_, shown_end_);
   return log_->log_end();
 }
