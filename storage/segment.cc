@@ -139,6 +139,8 @@ absl::Status Segment::Append(ByteView batch, Offset next_offset, Timestamp max_t
     capacity_ = end;
     mapping_.reset();
   }
+  // Behind a file that somebody cut, a batch would stand after a gap.
+  RETURN_IF_ERROR(CheckLength(*file));
   RETURN_IF_ERROR(ReserveFor(*file, batch.size()));
   if (absl::Status written = file->WriteAll(extent_.length, batch); !written.ok()) {
     return RollBack(*file, written);
@@ -255,6 +257,7 @@ absl::Status Segment::CloseClean() {
   if (sealed_) return absl::OkStatus();
   CAIRN_CHECK(unsynced() == 0);
   ASSIGN_OR_RETURN(const std::shared_ptr<File> file, Descriptor());
+  RETURN_IF_ERROR(CheckLength(*file));
   ASSIGN_OR_RETURN(const std::int64_t size, file->Size());
   if (size != extent_.length) {
     RETURN_IF_ERROR(file->Truncate(extent_.length));

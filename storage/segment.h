@@ -157,10 +157,13 @@ class Segment {
                                    absl::Status& damage) const;
   absl::StatusOr<std::shared_ptr<File>> Open();
   absl::Status Check(const File& file, std::int64_t position);
+  absl::Status CheckLength(const File& file);
   absl::StatusOr<bool> RenewIndex(const File& file);
   absl::StatusOr<SealedSegment> ReadWhole(const File& file, Index& index);
   absl::Status NoteDamage(Offset from, const absl::Status& what);
   absl::StatusOr<bool> MapLocked();
+  Found FindLocked(const Want& want) const;
+  Found DistrustLocked(const Want& want);
   Walk WalkLocked(Offset to) const;
   Walk EndLocked(const Want& want) const;
   Index::Place StopLocked(Index::Place begin, Index::Place end, std::size_t bytes_max) const;

@@ -17,18 +17,20 @@ namespace {
 // first bytes come late.
 constexpr std::int64_t kPrepareBytes = 1 << 20;
 
-struct Header {
-  Offset next_offset;
-  std::int64_t size = 0;
-};
-
-// Of bytes that were checked.
-Header HeaderAt(ByteView file, std::int64_t position) {
-  const ByteView bytes = file.subspan(static_cast<std::size_t>(position));
+// Behind the batch at `at`, of bytes that were checked. Should they have been lost since, then what
+// stands there need not be a batch: nothing, and the mapping knows.
+std::optional<Index::Place> Behind(const MappedFile& mapping, Index::Place at, std::int64_t end) {
+  const ByteView bytes = mapping.bytes().subspan(static_cast<std::size_t>(at.position));
   const Offset base(LoadBe<std::int64_t>(bytes, kBaseOffsetAt));
-  return {.next_offset = base + LoadBe<std::int32_t>(bytes, kLastOffsetDeltaAt) + 1,
-          .size = LoadBe<std::int32_t>(bytes, kBatchLengthAt) +
-                  static_cast<std::int64_t>(kBatchLengthOverhead)};
+  const std::int32_t last_delta = LoadBe<std::int32_t>(bytes, kLastOffsetDeltaAt);
+  const std::int64_t size =
+      LoadBe<std::int32_t>(bytes, kBatchLengthAt) + static_cast<std::int64_t>(kBatchLengthOverhead);
+  if (base < at.offset || last_delta < 0 || size < static_cast<std::int64_t>(kBatchHeaderBytes) ||
+      size > end - at.position) {
+    mapping.NoteLost(bytes.data());
+    return std::nullopt;
+  }
+  return Index::Place{base + last_delta + 1, at.position + size};
 }
 
 absl::StatusOr<std::optional<Segment::TimeMatch>> FindInBatch(RecordReader& reader,
@@ -54,6 +56,16 @@ absl::StatusOr<Segment::Found> Segment::Read(const Want& want) {
   if (damage_ != nullptr && want.from >= damage_->from) return damage_->status;
   ASSIGN_OR_RETURN(const bool is_open, MapLocked());
   if (!is_open) return Found{.view = {}, .next = want.from, .is_cold = true, .cold_position = -1};
+  // Once damage is known, nothing at or behind it is served; before it, the file is what it was.
+  if (damage_ == nullptr) {
+    ASSIGN_OR_RETURN(const std::int64_t size, file_->Size());
+    if (size < extent_.length) return DistrustLocked(want);
+  }
+  Found found = FindLocked(want);
+  return mapping_->is_lost() ? DistrustLocked(want) : std::move(found);
+}
+
+Segment::Found Segment::FindLocked(const Want& want) const {
   Walk begin{.place = {.offset = want.from, .position = want.position}};
   if (want.position < 0) begin = WalkLocked(want.from);
   const VerifiedRanges::Range* checked = verified_.Find(begin.place.position);
@@ -65,7 +77,7 @@ absl::StatusOr<Segment::Found> Segment::Read(const Want& want) {
   }
   Index::Place stop = end.place;
   if (stop.position > checked->end) stop = {checked->next_offset, checked->end};
-  CAIRN_CHECK(stop.position > begin.place.position);
+  CAIRN_CHECK(stop.position > begin.place.position || mapping_->is_lost());
   stop = StopLocked(begin.place, stop, want.bytes_max);
   const auto size = static_cast<std::size_t>(stop.position - begin.place.position);
   return Found{.view = {.bytes = mapping_->bytes().subspan(
@@ -73,6 +85,16 @@ absl::StatusOr<Segment::Found> Segment::Read(const Want& want) {
                         .mapping = mapping_},
                .next = stop.offset,
                .next_position = stop.position};
+}
+
+// The file was cut under the mapping, or a page of it cannot be read. What was checked does not
+// count any more: Prepare reads it again, from the file, and finds what is damaged.
+Segment::Found Segment::DistrustLocked(const Want& want) {
+  mapping_.reset();
+  verified_.Clear();
+  const std::int64_t position =
+      want.position >= 0 ? want.position : index_->FindOffset(want.from).position;
+  return {.view = {}, .next = want.from, .is_cold = true, .cold_position = position};
 }
 
 // A descriptor that is open, or that of a growing segment (whose index is always there), needs no
@@ -99,9 +121,10 @@ Segment::Walk Segment::WalkLocked(Offset to) const {
       return walk;
     }
     while (walk.place.position < checked->end) {
-      const Header header = HeaderAt(mapping_->bytes(), walk.place.position);
-      if (header.next_offset > to) return walk;
-      walk.place = {header.next_offset, walk.place.position + header.size};
+      const std::optional<Index::Place> next = Behind(*mapping_, walk.place, checked->end);
+      walk.is_cold = !next.has_value();
+      if (walk.is_cold || next->offset > to) return walk;
+      walk.place = *next;
     }
     // Only the end of everything has nothing behind it.
     if (walk.place.offset >= extent_.next_offset) return walk;
@@ -127,10 +150,10 @@ Index::Place Segment::StopLocked(Index::Place begin, Index::Place end,
   // Batches smaller than the index is fine, or one that is larger than the limit.
   Index::Place stop = begin;
   while (stop.position < end.position) {
-    const Header header = HeaderAt(mapping_->bytes(), stop.position);
-    const std::int64_t next = stop.position + header.size;
-    if (stop.position > begin.position && next - begin.position > limit) break;
-    stop = {header.next_offset, next};
+    const std::optional<Index::Place> next = Behind(*mapping_, stop, end.position);
+    if (!next.has_value()) break;
+    if (stop.position > begin.position && next->position - begin.position > limit) break;
+    stop = *next;
   }
   return stop;
 }
@@ -192,7 +215,32 @@ absl::StatusOr<Index> Segment::BuildIndex(const File& file, std::int64_t length,
   return index;
 }
 
+// Finds where a file that is shorter than it was damages the segment.
+absl::Status Segment::CheckLength(const File& file) {
+  // In this order, for it may grow meanwhile.
+  const SealedSegment extent = Extent();
+  ASSIGN_OR_RETURN(const std::int64_t size, file.Size());
+  if (size >= extent.length) return absl::OkStatus();
+  Index::Place from{.offset = base_, .position = 0};
+  {
+    const std::lock_guard lock(mutex_);
+    if (index_ != nullptr) from = index_->FindPosition(size);
+  }
+  BatchScan scan(file, {.position = from.position,
+                        .end = extent.length,
+                        .next_offset = from.offset,
+                        .epochs = &place_->epochs,
+                        .depth = BatchScan::Depth::kHeaders});
+  Offset whole = from.offset;
+  while (scan.Next() && scan.position() <= size) whole = scan.next_offset();
+  return NoteDamage(whole,
+                    absl::DataLossError(absl::StrFormat(
+                        "%s, position %d: expected %d bytes, found %d: the file was cut short",
+                        file.path().string(), size, extent.length, size)));
+}
+
 absl::Status Segment::Check(const File& file, std::int64_t position) {
+  if (!damage().has_value()) (void)CheckLength(file);
   for (bool is_again = false;; is_again = true) {
     Index::Place from;
     SealedSegment extent;

@@ -245,6 +245,7 @@ bool Connection::WriteOnce(std::size_t& budget) {
   const std::size_t count = out_.Gather(parts, kWriteBytes);
   const auto moved = stream_.Write(std::span(parts).first(count));
   if (!moved.ok()) {
+    if (absl::IsDataLoss(moved.status())) LoseBytes(moved.status());
     Close();
     return false;
   }
@@ -260,6 +261,14 @@ bool Connection::WriteOnce(std::size_t& budget) {
     return false;
   }
   return true;
+}
+
+// Half a frame may be on its way, so the peer cannot be told. It comes back and hears what is the
+// matter with that partition, which knows as soon as the bytes were probed.
+void Connection::LoseBytes(const absl::Status& found) {
+  const absl::Status probed = out_.Probe();
+  LogError("connection ended: records that were being sent cannot be read any more",
+           {{"peer", peer_}, {"reason", probed.ok() ? found : probed}});
 }
 
 void Connection::NoteProgress(bool moved) {

@@ -109,6 +109,7 @@ class Connection final : public AckSink, public std::enable_shared_from_this<Con
   bool Handle(MutableBytes frame);
   void Transmit(std::size_t& budget);
   bool WriteOnce(std::size_t& budget);
+  void LoseBytes(const absl::Status& found);
   void NoteProgress(bool moved);
   void Park();
   void FinishIfDone();

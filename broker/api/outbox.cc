@@ -6,6 +6,7 @@
 
 #include "protocol/check.h"
 #include "protocol/frame.h"
+#include "protocol/status.h"
 
 namespace cairn::broker {
 namespace {
@@ -105,6 +106,13 @@ void Outbox::Sent(std::size_t bytes) {
     CAIRN_CHECK(!data_.empty());
     bytes -= SentOfFront(bytes);
   }
+}
+
+absl::Status Outbox::Probe() const {
+  for (const DataFrame& frame : data_) {
+    if (frame.view.mapping != nullptr) RETURN_IF_ERROR(frame.view.mapping->Probe(frame.view.bytes));
+  }
+  return absl::OkStatus();
 }
 
 void Outbox::Release() {

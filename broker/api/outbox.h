@@ -5,6 +5,8 @@
 #include <span>
 #include <sys/uio.h>
 
+#include "absl/status/status.h"
+
 #include "protocol/bytes.h"
 #include "storage/read_view.h"
 
@@ -37,6 +39,9 @@ class Outbox {
   // `bytes` of what Gather gave are on their way.
   void Sent(std::size_t bytes);
 
+  // OK, or which file's bytes in it cannot be read any more: see MappedFile::Probe. May wait for
+  // the disk.
+  absl::Status Probe() const;
   // Gives memory back that is not in use.
   void Release();
 

@@ -18,18 +18,24 @@ namespace {
 constexpr std::size_t kViewBytesMax = kDataFrameBytesMax - 256;
 constexpr std::int64_t kCreditMax = std::numeric_limits<std::int64_t>::max() / 2;
 
-// Cuts off the batches that begin at or after `stop`: the reader would only throw them away.
-void CutAt(Offset stop, storage::LogRead& read) {
+// Cuts off the batches that begin at or after `stop`: the reader would only throw them away. False:
+// the bytes were lost under us.
+bool CutAt(Offset stop, storage::LogRead& read) {
   ByteView rest = read.view.bytes;
   std::size_t kept = 0;
   while (!rest.empty()) {
     const auto batch = RecordBatchView::ParseHeader(rest);
-    if (!batch.ok() || batch->base_offset() >= stop) break;
+    if (!batch.ok()) {
+      read.view.mapping->NoteLost(rest.data());
+      break;
+    }
+    if (batch->base_offset() >= stop) break;
     kept += batch->size();
     rest = rest.subspan(batch->size());
     read.next = batch->next_offset();
   }
   read.view.bytes = read.view.bytes.first(kept);
+  return !read.view.mapping->is_lost();
 }
 
 }  // namespace
@@ -98,7 +104,7 @@ void Subscription::Prepare(const storage::LogRead& cold) {
 
 bool Subscription::Deliver(storage::LogRead read, flatbuffers::FlatBufferBuilder& builder,
                            Outbox& out) {
-  if (stop_ && read.next > *stop_) CutAt(*stop_, read);
+  if (stop_ && read.next > *stop_ && !CutAt(*stop_, read)) return true;  // the next read knows why
   const std::size_t size = read.view.bytes.size();
   const Offset committed = std::max(partition_->ends().committed_end, read.next);
   Outbox::DataFrame frame{.subscription = id_, .head = {}, .view = {}};

@@ -69,6 +69,9 @@ absl::StatusOr<Stream::Moved> Stream::Write(std::span<const iovec> parts) {
     if (sent >= 0) return Moved{.bytes = static_cast<std::size_t>(sent)};
     if (errno == EINTR) continue;
     if (errno == EAGAIN || errno == EWOULDBLOCK) return Moved{.would_block = true};
+    if (errno == EFAULT) {
+      return absl::DataLossError("what was to be written cannot be read from its file any more");
+    }
     return Lost("writing", errno);
   }
 }

@@ -32,6 +32,7 @@ class Stream {
   };
   // kUnavailable: the connection is lost.
   absl::StatusOr<Moved> Read(MutableBytes into);
+  // Also kDataLoss: `parts` lie in the mapping of a file that was cut or that the disk cannot read.
   absl::StatusOr<Moved> Write(std::span<const iovec> parts);
 
   using Ready = absl::AnyInvocable<void()>;

@@ -51,6 +51,11 @@ absl::Status StateTopic::Replay() {
       RETURN_IF_ERROR(ApplyBatch(batch.bytes()));
       rest = rest.subspan(batch.size());
     }
+    if (read.view.mapping->is_lost()) {
+      return absl::DataLossError(
+          absl::StrFormat("%s-%d: its files were cut short while they were read",
+                          partition_->topic_name(), partition_->id().partition.value()));
+    }
     CAIRN_CHECK(read.next > next);
     next = read.next;
   }
