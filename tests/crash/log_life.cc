@@ -86,6 +86,32 @@ void LogHistory::BecameDurable(Offset end) {
       attempt.outcome = Outcome::kDurable;
     }
   }
+  NotePromise();
+}
+
+void LogHistory::StartIs(Offset start) {
+  start_min_ = start;
+  NotePromise();
+}
+
+void LogHistory::NotePromise() {
+  if (clock_) promises_.push_back({clock_(), durable_end_, start_min_});
+}
+
+LogHistory LogHistory::At(std::uint64_t time) const {
+  LogHistory then = *this;
+  then.clock_ = nullptr;
+  then.durable_end_ = then.start_min_ = Offset(0);
+  for (const Promise& promise : promises_) {
+    if (promise.time > time) break;
+    then.durable_end_ = promise.durable_end;
+    then.start_min_ = promise.start;
+  }
+  for (Attempt& attempt : then.attempts_) {
+    if (attempt.base == kNoOffset) continue;
+    attempt.outcome = attempt.base < then.durable_end_ ? Outcome::kDurable : Outcome::kWritten;
+  }
+  return then;
 }
 
 std::string LogHistory::Compare(Offset log_start, Offset log_end, ByteView bytes, Lost lost) const {
@@ -152,6 +178,7 @@ std::string LogHistory::Settle(Offset log_start, Offset log_end, ByteView bytes,
   start_min_ = log_start;
   end_ = log_end;
   durable_end_ = log_end;
+  NotePromise();
   return "";
 }
 

@@ -1,9 +1,12 @@
 #pragma once
 
+#include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -29,7 +32,14 @@ class LogHistory {
   void NotAppended(Outcome outcome);
   void BecameDurable(Offset end);
   void StartMayBe(Offset start) { start_max_ = start; }
-  void StartIs(Offset start) { start_min_ = start; }
+  void StartIs(Offset start);
+
+  // From now on it is noted by this clock when something was promised; At then gives what had been
+  // promised by a time. It never falls.
+  using Clock = std::function<std::uint64_t()>;
+  void NotePromisesBy(Clock clock) { clock_ = std::move(clock); }
+  LogHistory At(std::uint64_t time) const;
+
   Offset end() const { return end_; }
   Offset durable_end() const { return durable_end_; }
 
@@ -47,7 +57,15 @@ class LogHistory {
     Offset base = kNoOffset;
   };
 
+  struct Promise {
+    std::uint64_t time = 0;
+    Offset durable_end, start;
+  };
+  void NotePromise();
+
   std::vector<Attempt> attempts_;
+  Clock clock_;
+  std::vector<Promise> promises_;
   Offset start_min_{0};
   Offset start_max_{0};
   Offset end_{0};

@@ -55,16 +55,6 @@ class Descriptor {
   int fd_;
 };
 
-// Mounts made from here on are seen by this thread and its descendants only, and go with them.
-absl::Status LeaveTheMachinesMounts() {
-  thread_local bool left = false;
-  if (left) return absl::OkStatus();
-  if (::unshare(CLONE_NEWNS) != 0) return Failed("unshare(CLONE_NEWNS)");
-  if (::mount("none", "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0) return Failed("mount /");
-  left = true;
-  return absl::OkStatus();
-}
-
 // An image without a name: gone with the last who has it open.
 absl::StatusOr<int> MakeImage(const std::filesystem::path& directory, std::int64_t bytes) {
   const int image = ::open(directory.c_str(), O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
@@ -83,7 +73,7 @@ struct Loop {
 };
 
 // Another process may take the free device that we were told of: then there is a next one.
-absl::StatusOr<Loop> AttachLoop(int image) {
+absl::StatusOr<Loop> AttachLoop(int image, std::uint32_t flags) {
   const Descriptor control(::open("/dev/loop-control", O_RDWR | O_CLOEXEC));
   if (control.get() < 0) return Failed("/dev/loop-control");
   for (int attempt = 0; attempt < 100; ++attempt) {
@@ -94,7 +84,7 @@ absl::StatusOr<Loop> AttachLoop(int image) {
     if (loop.get() < 0) return Failed(device);
     loop_config config{};
     config.fd = static_cast<std::uint32_t>(image);
-    config.info.lo_flags = LO_FLAGS_AUTOCLEAR;
+    config.info.lo_flags = LO_FLAGS_AUTOCLEAR | flags;
     if (::ioctl(loop.get(), LOOP_CONFIGURE, &config) == 0) {
       return Loop{loop.Take(), std::move(device)};
     }
@@ -128,6 +118,15 @@ absl::Status RunMkfs(LoopMount::Kind kind, const std::string& device) {
 
 }  // namespace
 
+absl::Status LeaveTheMachinesMounts() {
+  thread_local bool left = false;
+  if (left) return absl::OkStatus();
+  if (::unshare(CLONE_NEWNS) != 0) return Failed("unshare(CLONE_NEWNS)");
+  if (::mount("none", "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0) return Failed("mount /");
+  left = true;
+  return absl::OkStatus();
+}
+
 std::optional<std::string> LoopMount::Unavailable(Kind kind) {
   if (::geteuid() != 0) return "a loop-mounted file system needs root";
   if (::access("/dev/loop-control", R_OK | W_OK) != 0) return "there is no /dev/loop-control";
@@ -145,9 +144,24 @@ absl::StatusOr<std::unique_ptr<LoopMount>> LoopMount::Make(Kind kind, std::int64
   RETURN_IF_ERROR(LeaveTheMachinesMounts());
   ASSIGN_OR_RETURN(const int opened, MakeImage(image_dir, bytes));
   const Descriptor image(opened);
-  ASSIGN_OR_RETURN(Loop loop, AttachLoop(image.get()));
+  return MakeOn(kind, image.get(), 0, Contents::kFormat);
+}
+
+absl::StatusOr<std::unique_ptr<LoopMount>> LoopMount::On(Kind kind,
+                                                         const std::filesystem::path& image,
+                                                         Contents contents) {
+  RETURN_IF_ERROR(LeaveTheMachinesMounts());
+  const Descriptor opened(::open(image.c_str(), O_RDWR | O_CLOEXEC));
+  if (opened.get() < 0) return Failed(image.string());
+  return MakeOn(kind, opened.get(), LO_FLAGS_DIRECT_IO, contents);
+}
+
+absl::StatusOr<std::unique_ptr<LoopMount>> LoopMount::MakeOn(Kind kind, int image,
+                                                             std::uint32_t loop_flags,
+                                                             Contents contents) {
+  ASSIGN_OR_RETURN(Loop loop, AttachLoop(image, loop_flags));
   Descriptor held(loop.fd);
-  RETURN_IF_ERROR(RunMkfs(kind, loop.device));
+  if (contents == Contents::kFormat) RETURN_IF_ERROR(RunMkfs(kind, loop.device));
   std::string pattern = (std::filesystem::temp_directory_path() / "cairn-mount-XXXXXX").string();
   if (::mkdtemp(pattern.data()) == nullptr) return Failed(pattern);
   std::unique_ptr<LoopMount> made(

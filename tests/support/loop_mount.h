@@ -11,6 +11,10 @@
 
 namespace cairn::test {
 
+// Mounts that this thread makes from here on are seen by it and its descendants only, and go with
+// them.
+absl::Status LeaveTheMachinesMounts();
+
 // A small file system of the kernel's own in an image file, whose power can be cut.
 //
 // Nothing is left behind, even by kill -9: the image has no name, its loop device frees itself, and
@@ -30,6 +34,12 @@ class LoopMount {
   static absl::StatusOr<std::unique_ptr<LoopMount>> Make(
       Kind kind, std::int64_t bytes,
       const std::filesystem::path& image_dir = std::filesystem::temp_directory_path());
+  // On an image file that is there, formatted first or taken as it is, past the page cache: whoever
+  // serves the file sees every write and flush. For an image of a FaultDisk, or of its recording.
+  enum class Contents { kFormat, kKeep };
+  static absl::StatusOr<std::unique_ptr<LoopMount>> On(Kind kind,
+                                                       const std::filesystem::path& image,
+                                                       Contents contents);
   ~LoopMount();
 
   LoopMount(const LoopMount&) = delete;
@@ -46,6 +56,9 @@ class LoopMount {
   absl::Status Remount();
 
  private:
+  static absl::StatusOr<std::unique_ptr<LoopMount>> MakeOn(Kind kind, int image,
+                                                           std::uint32_t loop_flags,
+                                                           Contents contents);
   LoopMount(Kind kind, int loop, std::string device, std::filesystem::path path);
   absl::Status Mount();
   absl::Status Unmount();
