@@ -22,6 +22,7 @@ using Events = std::vector<FaultDisk::Event>;
 
 constexpr std::int64_t kDiskBytes = 32 << 20;
 constexpr std::size_t kSector = 512;
+constexpr std::int64_t kSuperblockEnd = 2048;
 
 std::uint64_t FromEnvironment(const char* name, std::uint64_t otherwise) {
   const char* const text = std::getenv(name);
@@ -74,6 +75,8 @@ class CrashState {
       if (is_kept) writes_.push_back({events[i].position, ByteView(events[i].bytes)});
     }
     if (kept_ == 0 || std::uniform_int_distribution<int>(0, 1)(random) == 0) return;
+    // Half a superblock is more than ext4 itself survives; disks write it whole.
+    if (writes_.back().position < kSuperblockEnd) return;
     ByteView& last = writes_.back().bytes;
     const std::size_t sectors = last.size() / kSector;
     torn_ = std::uniform_int_distribution<std::size_t>(0, sectors)(random);

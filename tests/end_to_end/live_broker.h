@@ -1,5 +1,6 @@
 #pragma once
 
+#include <filesystem>
 #include <map>
 #include <memory>
 #include <optional>
@@ -27,7 +28,8 @@ namespace cairn::test {
 // A broker that keeps its port over restarts, so that clients find it again.
 class LiveBroker {
  public:
-  LiveBroker() {
+  explicit LiveBroker(const std::filesystem::path& root = std::filesystem::temp_directory_path())
+      : directory_(root) {
     broker::SetLogLevel(broker::LogLevel::kError);
     options_.data_dir = directory_ / "data";
     options_.listen.address.port = 0;
@@ -48,6 +50,9 @@ class LiveBroker {
     CHECK(stopped.ok());
     server_.reset();
   }
+  // A stop that need not succeed: a disk has failed.
+  void Abandon() { server_.reset(); }
+  const std::filesystem::path& data() const { return options_.data_dir; }
   std::uint16_t port() const { return options_.listen.address.port; }
 
  private:
