@@ -43,7 +43,8 @@ need_build_packages() {
 need_test_packages() {
   need_packages "for the tests' independent client and file reader" \
     python3-flatbuffers python3-xxhash python3-zstandard python3-lz4
-  need_packages "to cut the power of file systems of the tests' own" e2fsprogs xfsprogs
+  need_packages "to cut the power of file systems of the tests' own, also without syncs" \
+    e2fsprogs xfsprogs libeatmydata1
   need_packages "for disks that record and fail what the tests tell them to" libfuse3-dev
 }
 

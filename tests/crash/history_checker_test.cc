@@ -140,6 +140,14 @@ TEST_CASE("Checker: what retention took is not lost, what it may not take is", "
       .Shows(Anomaly::kLost);
 }
 
+TEST_CASE("Checker: an offset may mean another record where a power cut took the first",
+          "[checker]") {
+  Story story(Durability::kDurable, Keeps::kFromLogStart);
+  story.SentWritten(0).PowerCut().Sent(0).Sent(1).Finally(1, 2).IsClean();
+  Story both(Durability::kDurable, Keeps::kFromLogStart);
+  both.SentWritten(0).Kill().Sent(0).Sent(1).Finally(1, 2).Shows(Anomaly::kInconsistent);
+}
+
 TEST_CASE("Checker: compaction keeps the newest record of each key", "[checker]") {
   Story story(Durability::kDurable, Keeps::kNewestOfKey);
   story.history.keys_per_producer = 2;

@@ -120,11 +120,15 @@ class Checker {
       }
       return;
     }
+    const std::optional<std::size_t> cut =
+        sent.promised == Durability::kDurable ? std::nullopt : PowerCutAfter(sent);
     if (log.MayBeGone(sent.offset, value)) {
+      // Where a power cut may have taken it, another may have had the offset afterwards.
+      if (cut.has_value()) return;
       gone_[static_cast<std::size_t>(sent.partition)].push_back({sent.offset, value});
       return;
     }
-    if (sent.promised != Durability::kDurable && ExcuseByPowerCut(sent)) return;
+    if (cut.has_value()) return CountLoss(sent, *cut);
     const std::optional<Value> there = log.ValueAt(sent.offset);
     if (there.has_value()) {
       verdict_.findings.Add(Anomaly::kInconsistent, sent.partition, sent.offset, [&] {
@@ -139,21 +143,23 @@ class Checker {
     });
   }
 
-  // A power cut after it was sent may have taken what was only written.
-  bool ExcuseByPowerCut(const SentRecord& sent) {
+  // The first power cut that may have taken it if it was only written; a fault's place.
+  std::optional<std::size_t> PowerCutAfter(const SentRecord& sent) const {
     for (std::size_t i = 0; i < history_.faults.size(); ++i) {
       const Fault& fault = history_.faults[i];
-      if (fault.kind != Fault::Kind::kPowerCut || fault.over < sent.invoked) continue;
-      auto& losses = verdict_.written_losses;
-      auto loss = std::find_if(losses.begin(), losses.end(),
-                               [&](const Verdict::LossInCut& l) { return l.fault == i; });
-      if (loss == losses.end()) loss = losses.insert(losses.end(), {.fault = i});
-      ++loss->records;
-      loss->oldest_ms =
-          std::max(loss->oldest_ms, static_cast<double>(fault.over - sent.returned) / 1e6);
-      return true;
+      if (fault.kind == Fault::Kind::kPowerCut && fault.over >= sent.invoked) return i;
     }
-    return false;
+    return std::nullopt;
+  }
+
+  void CountLoss(const SentRecord& sent, std::size_t cut) {
+    auto& losses = verdict_.written_losses;
+    auto loss = std::find_if(losses.begin(), losses.end(),
+                             [&](const Verdict::LossInCut& l) { return l.fault == cut; });
+    if (loss == losses.end()) loss = losses.insert(losses.end(), {.fault = cut});
+    ++loss->records;
+    const auto age = static_cast<double>(history_.faults[cut].over - sent.returned) / 1e6;
+    loss->oldest_ms = std::max(loss->oldest_ms, age);
   }
 
   // Retention and compaction take records away, but never make one offset mean two of them.
