@@ -188,7 +188,10 @@ absl::Status DataDir::CreateFormat() {
 absl::Status DataDir::OpenFrontier() {
   std::error_code error;
   const fs::path path = path_ / kFrontierName;
-  if (!fs::exists(path, error)) {
+  const bool exists = fs::exists(path, error);
+  // A disk that cannot tell is no reason to begin a new one.
+  if (error) return ErrnoError("look for", path, error.value());
+  if (!exists) {
     frontier_damage_ = absl::DataLossError(absl::StrFormat("%s is missing", path.string()));
   } else {
     absl::StatusOr<std::unique_ptr<Frontier>> frontier = Frontier::Open(path_, cluster_id_);

@@ -10,6 +10,7 @@
 #include "broker/runtime/parallel.h"
 #include "protocol/error_code.h"
 #include "protocol/status.h"
+#include "storage/file.h"
 
 namespace cairn::broker {
 namespace {
@@ -40,8 +41,9 @@ absl::Status CheckNotLost(storage::DataDir& data_dir, const storage::LogIdentity
   const auto known = data_dir.frontier().Find({identity.topic, identity.partition});
   if (!known.has_value() || known->end <= Offset(0)) return absl::OkStatus();
   const std::filesystem::path path = data_dir.PartitionPath(identity);
-  std::error_code ignored;
-  if (std::filesystem::exists(path, ignored)) return absl::OkStatus();
+  std::error_code error;
+  if (std::filesystem::exists(path, error)) return absl::OkStatus();
+  if (error) return storage::ErrnoError("look for", path, error.value());
   return MakeError(ErrorCode::kPartitionOffline,
                    absl::StrFormat("%s is missing, but it held records up to offset %d; put the "
                                    "directory back and restart, or delete the topic",

@@ -311,6 +311,22 @@ TEST_CASE("Catalog: a partition whose directory is gone is offline; the others s
   CHECK(AppendDurably(*broker.At("orders", 1), {"c"}) == Offset(1));
 }
 
+TEST_CASE("Catalog: a partition that cannot be looked for is not called missing",
+          "[broker][catalog]") {
+  Broker broker;
+  REQUIRE(broker.Create("orders", 1).ok());
+  AppendDurably(*broker.At("orders", 0), {"a"});
+  broker.StopUnclean();
+  // Stands for a disk that fails: a name that leads nowhere.
+  const std::filesystem::path directory = broker.dir() / "orders-0";
+  std::filesystem::rename(directory, broker.dir() / "kept");
+  std::filesystem::create_symlink("orders-0", directory);
+  broker.Start();
+  const absl::Status state = broker.At("orders", 0)->write_state();
+  CHECK(CodeOf(state) == ErrorCode::kPartitionOffline);
+  CHECK_THAT(std::string(state.message()), Catch::Matchers::Contains("look for"));
+}
+
 TEST_CASE("Catalog: ten thousand partitions cost no files and start quickly", "[broker][catalog]") {
   Broker broker;
   REQUIRE(broker.Create("wide", 10'000).ok());

@@ -139,6 +139,20 @@ TEST_CASE("DataDir: a damaged or missing frontier is set aside and reported",
   CHECK_THAT(TextOf(Open(temp.path())->frontier_damage()), Catch::Contains("missing"));
 }
 
+TEST_CASE("DataDir: a frontier that cannot be looked for is not one that is missing",
+          "[storage][data_dir]") {
+  TempDir temp;
+  Open(temp.path());
+  // Stands for a disk that fails: a name that leads nowhere.
+  std::filesystem::rename(temp / "frontier", temp / "kept");
+  std::filesystem::create_symlink("frontier", temp / "frontier");
+  const auto refused = DataDir::Open(temp.path());
+  REQUIRE_FALSE(refused.ok());
+  CHECK_THAT(TextOf(refused.status()), Catch::Matchers::Contains("look for"));
+  std::filesystem::rename(temp / "kept", temp / "frontier");
+  CHECK(Open(temp.path())->frontier_damage().ok());
+}
+
 TEST_CASE("DataDir: partitions are listed with what their directories say", "[storage][data_dir]") {
   TempDir temp;
   const auto dir = Open(temp.path());
