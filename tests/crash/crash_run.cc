@@ -26,6 +26,7 @@
 #include <CLI/CLI.hpp>
 
 #include "protocol/status.h"
+#include "storage/verify.h"
 #include "tests/crash/daemon.h"
 #include "tests/crash/topics.h"
 #include "tests/crash/workers.h"
@@ -71,7 +72,7 @@ class CrashRun {
                .seed = options.seed,
                .disk_may_fail = options.cuts_power()} {
     command_.program = options.cairnd;
-    command_.arguments = {"--data-dir", ((mount_ ? mount_->path() : directory_.path()) / "data"),
+    command_.arguments = {"--data-dir", data_dir(),
                           "--listen",   absl::StrFormat("127.0.0.1:%d", scene_.port),
                           "--threads",  "2"};
     command_.log = directory_ / "cairnd.log";
@@ -88,6 +89,10 @@ class CrashRun {
   }
 
  private:
+  std::filesystem::path data_dir() const {
+    return (mount_ != nullptr ? mount_->path() : directory_.path()) / "data";
+  }
+
   int Complain(const absl::Status& why) {
     std::printf("FAILED: %s\n", std::string(why.message()).c_str());
     std::ifstream log(command_.log);
@@ -214,8 +219,7 @@ class CrashRun {
   absl::Status AwaitConsumers() {
     const auto deadline = std::chrono::steady_clock::now() + 60s;
     for (std::int32_t place = 0; place < places_.size(); ++place) {
-      const FinalRead& read = history_.final_read[static_cast<std::size_t>(place)];
-      const std::int64_t end = read.log_start + std::ssize(read.records);
+      const std::int64_t end = ends_[static_cast<std::size_t>(place)];
       for (const auto& consumer : consumers_) {
         while (consumer->position(place) != end) {
           if (std::chrono::steady_clock::now() > deadline) {
@@ -270,10 +274,27 @@ class CrashRun {
           "%s could not be read to its end: %s", name,
           reader.failures.empty() ? "something was trimmed or truncated" : reader.failures[0]));
     }
-    const std::int64_t end = read.log_start + std::ssize(read.records);
-    if (offsets[0].status.ok() && offsets[0].committed_end.value() == end) return absl::OkStatus();
-    return absl::DataLossError(absl::StrFormat("%s ends at %d, and what can be read of it at %d",
-                                               name, offsets[0].committed_end.value(), end));
+    const auto position = consumer->Position(places_.topic(place), places_.partition(place));
+    const std::int64_t end = offsets[0].committed_end.value();
+    ends_.push_back(end);
+    if (offsets[0].status.ok() && position.ok() && *position == Offset(end)) {
+      return absl::OkStatus();
+    }
+    return absl::DataLossError(
+        absl::StrFormat("%s ends at %d, and what can be read of it at %d", name, end,
+                        position.ok() ? position->value_or(kNoOffset).value() : -1));
+  }
+
+  // The files themselves are whole, too.
+  absl::Status Verify() {
+    absl::Status first;
+    RETURN_IF_ERROR(
+        storage::VerifyDataDirectory(data_dir(), [&](const storage::Finding& finding) {
+          if (finding.severity != storage::Finding::Severity::kDamage) return;
+          first.Update(absl::DataLossError(absl::StrFormat(
+              "%s, position %d: %s", finding.file.string(), finding.position, finding.reason)));
+        }).status());
+    return first;
   }
 
   // ---- the verdict ----
@@ -284,6 +305,8 @@ class CrashRun {
     for (const auto& consumer : consumers_) consumer->Finish();
     for (const auto& producer : producers_) history_.sends.push_back(producer->TakeHistory());
     if (broken_.ok()) broken_ = daemon_->Stop();
+    if (broken_.ok()) broken_ = Verify();
+    history_.keys_per_producer = kKeysPerProducer;
     history_.partitions = places_.rules();
     history_.final_read.resize(static_cast<std::size_t>(places_.size()));
     for (const auto& consumer : consumers_) history_.readers.push_back(consumer->TakeHistory());
@@ -329,7 +352,8 @@ class CrashRun {
   Daemon::Command command_;
   std::unique_ptr<Daemon> daemon_;
   History history_;
-  absl::Status broken_;  // why it could not go on to its end
+  std::vector<std::int64_t> ends_;  // of the partitions, when all was read
+  absl::Status broken_;             // why it could not go on to its end
 
   std::int64_t started_ = 0;
   std::vector<double> start_ms_;

@@ -34,6 +34,14 @@ inline std::vector<TopicPlan> PlanOfTopics() {
       {"plain", 3, Keeps::kAll, {}},
       {"rolling", 2, Keeps::kAll, {{"segment.bytes", "200000"}}},
       {"trimmed", 2, Keeps::kFromLogStart, {{"segment.bytes", "100000"}}},
+      {"retained",
+       1,
+       Keeps::kFromLogStart,
+       {{"segment.bytes", "100000"}, {"retention.bytes", "1000000"}}},
+      {"compacted",
+       1,
+       Keeps::kNewestOfKey,
+       {{"cleanup.policy", "compact"}, {"segment.bytes", "100000"}}},
       {"written", 2, Keeps::kAll, {{"durability", "written"}, {"flush.ms", "300"}}},
       {"rolling-written",
        1,
@@ -41,6 +49,9 @@ inline std::vector<TopicPlan> PlanOfTopics() {
        {{"durability", "written"}, {"flush.ms", "1000"}, {"segment.bytes", "200000"}}},
   };
 }
+
+// Of each producer on compacted topics; see History::keys_per_producer.
+inline constexpr std::int64_t kKeysPerProducer = 300;
 
 // The partitions of all topics in one row: a place in it is what a history calls a partition.
 class Places {

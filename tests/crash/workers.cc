@@ -154,6 +154,9 @@ void ProducerWorker::SendOne(std::int32_t place) {
       scene_.payloads.Make(MakeValue(number_, static_cast<std::int64_t>(sequence)));
   client::ProduceRecord record;
   record.value = bytes;
+  const std::string key =
+      absl::StrFormat("%d of %d", sequence % std::size_t{kKeysPerProducer}, number_);
+  if (scene_.places.rules(place).keeps == PartitionRules::Keeps::kNewestOfKey) record.key = key;
   record.partition = scene_.places.partition(place);
   const absl::Status accepted =
       producer_->Send(scene_.places.topic(place), record,
@@ -213,27 +216,28 @@ void ConsumerWorker::Run() {
       AddFailure(reader_, 0, 0, polled.status());
       continue;
     }
-    const std::size_t from = reader_.steps.size();
     Note(
         scene_, *polled,
         [this](std::int32_t, const absl::Status& why) { return IsFailingDisk(scene_, why); },
         reader_);
-    std::for_each(reader_.steps.begin() + static_cast<std::ptrdiff_t>(from), reader_.steps.end(),
-                  [this](const ReadStep& step) { Advance(step); });
     for (const client::ConsumerEvent& event : polled->events()) {
       if (event.kind == Event::kFailed && IsFailingDisk(scene_, event.status)) {
         BeginAgain(*consumer, event);
       }
     }
+    PublishPositions(*consumer);
     if (slow_ && !scene_.stop) std::this_thread::sleep_for(10ms);
   }
 }
 
-void ConsumerWorker::Advance(const ReadStep& step) {
-  std::atomic<std::int64_t>& position = positions_[static_cast<std::size_t>(step.partition)];
-  if (step.kind == Kind::kRecord) position = step.offset + 1;
-  if (step.kind == Kind::kTrimmed) position = step.to();
-  if (step.kind == Kind::kTruncated) position = step.offset;
+void ConsumerWorker::PublishPositions(const client::Consumer& consumer) {
+  for (std::int32_t place = 0; place < scene_.places.size(); ++place) {
+    const auto position =
+        consumer.Position(scene_.places.topic(place), scene_.places.partition(place));
+    if (position.ok() && position->has_value()) {
+      positions_[static_cast<std::size_t>(place)] = (*position)->value();
+    }
+  }
 }
 
 void ConsumerWorker::BeginAgain(client::Consumer& consumer, const client::ConsumerEvent& failure) {

@@ -85,7 +85,7 @@ class ConsumerWorker {
 
  private:
   void Run();
-  void Advance(const ReadStep& step);
+  void PublishPositions(const client::Consumer& consumer);
   void BeginAgain(client::Consumer& consumer, const client::ConsumerEvent& failure);
 
   Scene& scene_;
