@@ -56,7 +56,9 @@ absl::Status MakeDirectories(const fs::path& wanted) {
   if (!path.has_filename()) path = path.parent_path();  // "data/"
   const fs::path parent = path.parent_path();
   if (!fs::exists(parent, error)) RETURN_IF_ERROR(MakeDirectories(parent));
-  RETURN_IF_ERROR(MakeDirectory(path));
+  const absl::Status made = MakeDirectory(path);
+  // Another thread may have been quicker.
+  if (!made.ok() && !(absl::IsAlreadyExists(made) && fs::is_directory(path, error))) return made;
   return SyncDirectory(parent);
 }
 

@@ -1,8 +1,11 @@
 #include "storage/data_dir.h"
 
 #include <algorithm>
+#include <atomic>
 #include <sys/wait.h>
+#include <thread>
 #include <unistd.h>
+#include <vector>
 
 #include <catch2/catch.hpp>
 
@@ -239,6 +242,27 @@ TEST_CASE("DataDir: quarantine never overwrites", "[storage][data_dir]") {
     CHECK(AsText(ReadBack(*to)) == "tail");
   }
   CHECK(absl::IsNotFound(dir->Quarantine("not-there").status()));
+}
+
+TEST_CASE("DataDir: partitions that are recovered at once share one quarantine",
+          "[storage][data_dir]") {
+  for (int round = 0; round < 200; ++round) {
+    TempDir temp(MemoryRoot());
+    const auto dir = Open(temp.path());
+    std::atomic<int> ready{0};
+    std::atomic<int> saved{0};
+    std::vector<std::thread> partitions;
+    for (int i = 0; i < 4; ++i) {
+      partitions.emplace_back([&] {
+        ++ready;
+        while (ready < 4) {
+        }
+        if (dir->QuarantineBytes("orders/torn", AsBytes("tail")).ok()) ++saved;
+      });
+    }
+    for (std::thread& partition : partitions) partition.join();
+    REQUIRE(saved == 4);
+  }
 }
 
 TEST_CASE("DataDir: a deleted partition is forgotten, renamed and removed", "[storage][data_dir]") {
