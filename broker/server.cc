@@ -58,14 +58,15 @@ absl::Status Server::OpenRooms() {
   open_files_ = std::make_unique<OpenFiles>(shares_.files, *helpers_);
   flusher_ = std::make_unique<Flusher>(*data_dir_, metrics_);
   janitor_ = std::make_unique<Janitor>(map_);
-  flusher_->Start();
-  janitor_->Start();
   ASSIGN_OR_RETURN(
       catalog_,
       Catalog::Open({.data_dir = *data_dir_,
                      .map = map_,
                      .partitions = {*flusher_, *helpers_, *janitor_, *open_files_, metrics_}},
                     WallNow()));
+  // What they have to do with what was found can wait until all of it was.
+  flusher_->Start();
+  janitor_->Start();
   if (!data_dir_->frontier_damage().ok()) {
     facts_.problems.emplace_back(data_dir_->frontier_damage().message());
   }

@@ -9,6 +9,7 @@
 namespace cairn::storage {
 namespace {
 
+constexpr std::size_t kFirstChunk = 4u << 10;
 constexpr std::size_t kWholeChunk = 1u << 20;
 constexpr std::size_t kHeaderChunk = 64u << 10;
 
@@ -21,7 +22,11 @@ std::int64_t LastNonZeroOf(ByteView bytes) {
 }  // namespace
 
 BatchScan::BatchScan(const File& file, const From& from)
-    : file_(file), from_(from), position_(from.position), next_offset_(from.next_offset) {}
+    : file_(file),
+      from_(from),
+      position_(from.position),
+      next_offset_(from.next_offset),
+      chunk_(kFirstChunk) {}
 
 bool BatchScan::Next() {
   if (!status_.ok() || position_ >= from_.end) return false;
@@ -57,8 +62,8 @@ absl::Status BatchScan::Fetch(std::size_t size) {
                                         buffer_begin_ + static_cast<std::int64_t>(buffer_size_)) {
     return absl::OkStatus();
   }
-  const std::size_t chunk = from_.depth == Depth::kWhole ? kWholeChunk : kHeaderChunk;
-  const std::size_t wanted = std::min(left, std::max(size, chunk));
+  const std::size_t wanted = std::min(left, std::max(size, chunk_));
+  chunk_ = std::min(4 * chunk_, from_.depth == Depth::kWhole ? kWholeChunk : kHeaderChunk);
   if (buffer_.size() < wanted) buffer_.resize(wanted);
   ASSIGN_OR_RETURN(buffer_size_, file_.Read(position_, MutableBytes(buffer_).first(wanted)));
   buffer_begin_ = position_;
@@ -128,6 +133,8 @@ absl::Status BatchScan::CheckPlace(const RecordBatchView& batch) const {
 
 absl::StatusOr<std::int64_t> LastNonZero(const File& file, std::int64_t position,
                                          std::int64_t end) {
+  ASSIGN_OR_RETURN(const std::int64_t written, file.EndOfWritten(position));
+  end = std::min(end, written);
   Bytes buffer(static_cast<std::size_t>(
       std::clamp<std::int64_t>(end - position, 0, static_cast<std::int64_t>(kWholeChunk))));
   while (end > position) {

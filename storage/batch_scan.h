@@ -74,6 +74,7 @@ class BatchScan {
   Bytes buffer_;
   std::int64_t buffer_begin_ = 0;
   std::size_t buffer_size_ = 0;
+  std::size_t chunk_;  // how much is read next: little at first, for most tails are short
 };
 
 // Whether [position, end) of the file holds only zeros.

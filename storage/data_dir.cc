@@ -220,6 +220,9 @@ absl::StatusOr<FrontierBeginning> DataDir::AfterLostFrontier() const {
   LeaderEpoch highest(0);
   for (const Found& found : partitions) {
     const absl::StatusOr<Manifest::Contents> manifest = Manifest::Read(path_ / found.directory);
+    // A bad disk is no reason to count anew.
+    const absl::Status& status = manifest.status();
+    if (!status.ok() && !absl::IsNotFound(status) && !absl::IsDataLoss(status)) return status;
     if (manifest.ok()) {
       beginning.unknown.push_back(manifest->partition);
       if (!manifest->state.epochs.empty()) {
@@ -245,16 +248,20 @@ absl::StatusOr<std::vector<std::string>> DataDir::Entries() const {
 }
 
 absl::StatusOr<std::vector<DataDir::Found>> DataDir::ListPartitions() const {
-  ASSIGN_OR_RETURN(const std::vector<std::string> entries, Entries());
+  ASSIGN_OR_RETURN(const std::vector<std::string> directories, PartitionDirectories());
   std::vector<Found> found;
-  for (const std::string& entry : entries) {
-    if (entry == kQuarantineName || entry == "lost+found" || EndsWith(entry, kDeletedEnding) ||
-        !IsDirectory(path_ / entry)) {
-      continue;
-    }
-    found.push_back(Describe(entry));
-  }
+  found.reserve(directories.size());
+  for (const std::string& directory : directories) found.push_back(Describe(directory));
   return found;
+}
+
+absl::StatusOr<std::vector<std::string>> DataDir::PartitionDirectories() const {
+  ASSIGN_OR_RETURN(std::vector<std::string> entries, Entries());
+  std::erase_if(entries, [&](const std::string& entry) {
+    return entry == kQuarantineName || entry == "lost+found" || EndsWith(entry, kDeletedEnding) ||
+           !IsDirectory(path_ / entry);
+  });
+  return entries;
 }
 
 DataDir::Found DataDir::Describe(const std::string& directory) const {
@@ -379,6 +386,12 @@ absl::Status DataDir::SyncFileSystem() {
   if (::syncfs(directory_.descriptor()) == 0) return absl::OkStatus();
   return MakeError(ErrorCode::kStorageFailed,
                    std::string(ErrnoError("sync the file system of", path_, errno).message()));
+}
+
+absl::Status DataDir::SyncLeftovers() {
+  RETURN_IF_ERROR(SyncFileSystem());
+  leftovers_synced_ = true;
+  return absl::OkStatus();
 }
 
 absl::StatusOr<DataDir::DiskSpace> DataDir::Space() const {

@@ -18,6 +18,8 @@
 namespace cairn::storage {
 namespace {
 
+constexpr std::int64_t kLargestPage = std::int64_t{64} << 10;
+
 // Repeats a system call that a signal interrupted.
 template <typename Call>
 auto Repeat(Call call) {
@@ -217,10 +219,23 @@ absl::Status File::Sync() const {
   return sync_outcome_->failure;
 }
 
-absl::Status File::DropCache() const {
+absl::Status File::DropCache(std::int64_t position) const {
   if (HasBug(SeededBug::kCacheBelieved)) return absl::OkStatus();
-  const int error = ::posix_fadvise(descriptor_, 0, 0, POSIX_FADV_DONTNEED);
+  // A page that is only begun with would stay.
+  position -= position % kLargestPage;
+  const int error = ::posix_fadvise(descriptor_, position, 0, POSIX_FADV_DONTNEED);
   return error == 0 ? absl::OkStatus() : ErrnoError("drop cached pages of", path_, error);
+}
+
+absl::StatusOr<std::int64_t> File::EndOfWritten(std::int64_t position) const {
+  for (std::int64_t end = position;;) {
+    const off_t data = ::lseek(descriptor_, end, SEEK_DATA);
+    if (data < 0 && errno == ENXIO) return end;
+    const off_t hole = data < 0 ? data : ::lseek(descriptor_, data, SEEK_HOLE);
+    if (hole < 0 && errno == EINVAL) return Size();
+    if (hole < 0) return ErrnoError("look for data in", path_, errno);
+    end = hole;
+  }
 }
 
 absl::StatusOr<std::int64_t> File::Size() const {

@@ -25,7 +25,8 @@ absl::Status ErrnoError(std::string_view what, const std::filesystem::path& path
 // An open file, closed by the destructor. Positions and sizes are bytes. A call interrupted by a
 // signal is repeated; a short write is continued. Every error is one of ErrnoError.
 //
-// Threads: the const methods may be called by several at once (they use no file position).
+// Threads: the const methods may be called by several at once (none of them minds the file
+// position).
 class File {
  public:
   static absl::StatusOr<File> OpenForReading(const std::filesystem::path& path);
@@ -70,9 +71,13 @@ class File {
   // tells of an error once and then calls the lost bytes clean, so every later Sync of this file,
   // by whichever thread, says the same. One at a time.
   absl::Status Sync() const;
-  // Drops the (clean) cached pages, so that the next read shows what is on the disk.
-  absl::Status DropCache() const;
+  // Drops the (clean) cached pages from `position` on, so that the next read shows what is on the
+  // disk.
+  absl::Status DropCache(std::int64_t position = 0) const;
 
+  // Behind this there are only zeros that were never written: blocks that were reserved, or none.
+  // Between `position` and the end of the file; the latter where the file system does not tell.
+  absl::StatusOr<std::int64_t> EndOfWritten(std::int64_t position) const;
   absl::StatusOr<std::int64_t> Size() const;
   absl::StatusOr<Timestamp> ModifiedAt() const;
 

@@ -82,6 +82,7 @@ absl::StatusOr<Offset> Log::Append(MutableBytes batch, Timestamp now) {
   RETURN_IF_ERROR(
       Judge(segments_.back()->Append(batch, base + offsets, view->max_timestamp(), now)));
   producers_.Apply(*view, now);
+  bytes_since_snapshot_ += static_cast<std::int64_t>(batch.size());
   log_end_ = base + offsets;
   return base;
 }

@@ -164,8 +164,10 @@ class Log {
   // Rolls the active segment if it is older than segment_ms and has records.
   absl::Status RollIfOld(Timestamp now);
 
-  // Derived files for a quick start: the producer snapshot (only what is durable goes in).
+  // Derived files for a quick start: the producer snapshot (only what is durable goes in). It is
+  // due when enough was appended since the last one.
   absl::Status WriteProducerSnapshot();
+  bool IsProducerSnapshotDue() const;
   void ExpireProducers(Timestamp before);
 
   // Closes descriptors and maps that no unsynced write needs. The log stays usable: they are opened
@@ -214,6 +216,7 @@ class Log {
     Offset end;
   };
   std::unique_ptr<Snapshot> snapshot_;
+  std::int64_t bytes_since_snapshot_ = 0;
   absl::Status write_state_;
   bool sync_failed_ = false;
   absl::Status damage_;

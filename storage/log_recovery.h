@@ -53,7 +53,9 @@ class LogRecovery {
   void RaiseEpoch();
   absl::Status MakeDurable();
   absl::Status RebuildProducers();
-  absl::Status ApplyProducers(const Segment& segment, Offset from);
+  absl::Status ApplyProducers(const Segment& segment, Offset from,
+                              const std::optional<DurableEnd>& snapshot);
+  bool NeedsSync() const;
   bool IsBelowFrontier(Offset offset) const;
   bool HoldsAllListed() const;
   std::filesystem::path PathOf(const ManifestSegment& segment) const;

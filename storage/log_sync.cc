@@ -11,6 +11,12 @@
 #include "storage/seeded_bug.h"
 
 namespace cairn::storage {
+namespace {
+
+// The headers of so many bytes of batches are read soon enough at the next start.
+constexpr std::int64_t kSnapshotBytes = 64 << 20;
+
+}  // namespace
 
 absl::Status SyncPlan::Sync() const {
   if (HasBug(SeededBug::kAckBeforeSync)) return absl::OkStatus();
@@ -171,13 +177,16 @@ absl::Status Log::FinishTrim(const Trim& trim, const absl::Status& outcome) {
 
 absl::Status Log::WriteProducerSnapshot() {
   if (manifest_ == nullptr || !write_state_.ok()) return absl::OkStatus();
-  Bytes bytes = producers_.Snapshot(log_end_, id());
+  Bytes bytes = producers_.Snapshot(End());
+  bytes_since_snapshot_ = 0;
   if (HasUnsynced()) {
     snapshot_ = std::make_unique<Snapshot>(Snapshot{.bytes = std::move(bytes), .end = log_end_});
     return absl::OkStatus();
   }
   return ReplaceFileUnsynced(place_->directory / kProducerSnapshotName, bytes);
 }
+
+bool Log::IsProducerSnapshotDue() const { return bytes_since_snapshot_ >= kSnapshotBytes; }
 
 int Log::CloseIdle() {
   int freed = 0;

@@ -156,13 +156,17 @@ absl::StatusOr<std::unique_ptr<Manifest>> Manifest::Open(
   manifest->torn_tail_ = std::move(contents.torn_tail);
   manifest->end_ = contents.end;
   manifest->synced_end_ = contents.end;
-  // What a killed process wrote is there to be read, but perhaps not on the disk yet.
-  if (!was_clean) {
-    RETURN_IF_ERROR(manifest->Reopen());
-    RETURN_IF_ERROR(manifest->file_->Sync());
-    manifest->file_.reset();
-  }
   return manifest;
+}
+
+absl::Status Manifest::SyncLeftovers() {
+  RETURN_IF_ERROR(Reopen());
+  if (absl::Status status = file_->Sync(); !status.ok()) {
+    failure_ = MakeError(ErrorCode::kStorageFailed, std::string(status.message()));
+    return failure_;
+  }
+  file_.reset();
+  return absl::OkStatus();
 }
 
 absl::Status Manifest::Reopen() {

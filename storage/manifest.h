@@ -134,6 +134,10 @@ class Manifest {
   ByteView torn_tail() const { return torn_tail_; }
   absl::Status CutTornTail();
 
+  // After an unclean stop: what a killed process wrote is there to be read, but perhaps not on the
+  // disk yet. A failure is final, as in Append.
+  absl::Status SyncLeftovers();
+
   // Applies the entries to state() and writes them with one pwrite. They survive kill -9 from then
   // on, a power cut once synced. An entry that does not fit the state is a broken invariant.
   //   ErrorCode::kStorageFull    nothing was written, state() is unchanged; trying again may help

@@ -22,7 +22,9 @@ enum SnapshotField : std::size_t {
   kPartitionAt = 32,
   kProducerCountAt = 36,
   kLogEndAt = 40,
-  kProducersAt = 48,
+  kSegmentBaseAt = 48,
+  kPositionAt = 56,
+  kProducersAt = 64,
 };
 constexpr std::size_t kProducerBytes = 8 + 8 + 2 + 2 + 4;
 constexpr std::size_t kBatchBytes = 4 + 4 + 8;
@@ -106,7 +108,7 @@ void ProducerTable::Expire(Timestamp before) {
                  [&](const auto& item) { return item.second.last_append_time < before; });
 }
 
-Bytes ProducerTable::Snapshot(Offset log_end, const TopicPartition& partition) const {
+Bytes ProducerTable::Snapshot(const DurableEnd& log_end) const {
   std::vector<ProducerId> ids;
   ids.reserve(producers_.size());
   for (const auto& [id, entry] : producers_) ids.push_back(id);
@@ -114,10 +116,12 @@ Bytes ProducerTable::Snapshot(Offset log_end, const TopicPartition& partition) c
 
   Bytes file;
   BeginFile(kSnapshotFile, file);
-  AppendId(file, partition.topic);
-  AppendLe(file, partition.partition.value());
+  AppendId(file, log_end.partition.topic);
+  AppendLe(file, log_end.partition.partition.value());
   AppendLe(file, static_cast<std::uint32_t>(ids.size()));
-  AppendLe(file, log_end.value());
+  AppendLe(file, log_end.end.value());
+  AppendLe(file, log_end.segment_base.value());
+  AppendLe(file, log_end.position);
   for (const ProducerId id : ids) {
     const Entry& entry = producers_.find(id)->second;
     AppendLe(file, id.value());
@@ -167,7 +171,7 @@ absl::Status ProducerTable::ReadEntry(ByteReader& reader, Offset log_end, Entry&
   return absl::OkStatus();
 }
 
-absl::StatusOr<std::pair<ProducerTable, Offset>> ProducerTable::FromSnapshot(
+absl::StatusOr<std::pair<ProducerTable, DurableEnd>> ProducerTable::FromSnapshot(
     ByteView bytes, const TopicPartition& partition) {
   RETURN_IF_ERROR(CheckFile(kSnapshotFile, "the file", bytes, kProducersAt));
   const TopicPartition found{LoadId(bytes, kTopicAt),
@@ -178,8 +182,10 @@ absl::StatusOr<std::pair<ProducerTable, Offset>> ProducerTable::FromSnapshot(
   }
   const auto count = LoadLe<std::uint32_t>(bytes, kProducerCountAt);
   const Offset log_end(LoadLe<std::int64_t>(bytes, kLogEndAt));
+  const Offset segment_base(LoadLe<std::int64_t>(bytes, kSegmentBaseAt));
+  const auto position = LoadLe<std::int64_t>(bytes, kPositionAt);
   // Not more than there can be, before anything is allocated for them.
-  if (log_end < Offset(0) ||
+  if (segment_base < Offset(0) || log_end < segment_base || position < 0 ||
       count > (bytes.size() - kProducersAt) / (kProducerBytes + kBatchBytes)) {
     return Damaged(absl::StrFormat("%d producers at log end %d in %d bytes", count, log_end.value(),
                                    bytes.size()));
@@ -197,7 +203,10 @@ absl::StatusOr<std::pair<ProducerTable, Offset>> ProducerTable::FromSnapshot(
   if (reader.remaining() != 0) {
     return Damaged(absl::StrFormat("%d bytes too many", reader.remaining()));
   }
-  return std::make_pair(std::move(table), log_end);
+  return std::make_pair(
+      std::move(table),
+      DurableEnd{
+          .partition = found, .end = log_end, .segment_base = segment_base, .position = position});
 }
 
 }  // namespace cairn::storage

@@ -14,6 +14,7 @@
 #include "protocol/limits.h"
 #include "protocol/record_batch.h"
 #include "protocol/types.h"
+#include "storage/frontier.h"
 
 namespace cairn::storage {
 
@@ -45,12 +46,12 @@ class ProducerTable {
   void Expire(Timestamp before);
   std::size_t size() const { return producers_.size(); }
 
-  // The whole table as bytes, checksummed, with the partition and the log end it belongs to;
-  // FORMAT.md has the layout.
-  Bytes Snapshot(Offset log_end, const TopicPartition& partition = {}) const;
+  // The whole table as bytes, checksummed, with the partition and the log end it belongs to, and
+  // where that is, so that reading goes on from there; FORMAT.md has the layout.
+  Bytes Snapshot(const DurableEnd& log_end) const;
   //   kDataLoss            not a snapshot, damaged, or of an unknown version
   //   kFailedPrecondition  of another partition
-  static absl::StatusOr<std::pair<ProducerTable, Offset>> FromSnapshot(
+  static absl::StatusOr<std::pair<ProducerTable, DurableEnd>> FromSnapshot(
       ByteView bytes, const TopicPartition& partition = {});
 
   // Whether both give the same verdict on every batch. Append times, which only Expire looks at, do

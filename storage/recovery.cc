@@ -93,6 +93,8 @@ fs::path LogRecovery::PathOf(const ManifestSegment& segment) const {
   return log_.place_->directory / LogFileName(segment.base, segment.generation);
 }
 
+bool LogRecovery::NeedsSync() const { return !was_clean_ && !log_.data_dir_.leftovers_synced(); }
+
 bool LogRecovery::IsBelowFrontier(Offset offset) const {
   if (HasBug(SeededBug::kCutBelowFrontier)) return false;
   return durable_.has_value() && offset < durable_->end;
@@ -150,6 +152,7 @@ absl::StatusOr<bool> LogRecovery::OpenManifest() {
   }
   RETURN_IF_ERROR(manifest.status());
   log_.manifest_ = *std::move(manifest);
+  if (NeedsSync()) RETURN_IF_ERROR(log_.manifest_->SyncLeftovers());
   if (!log_.manifest_->torn_tail().empty()) {
     const ByteView tail = log_.manifest_->torn_tail();
     const std::string name = log_.place_->directory.filename().string() + "/manifest";
@@ -281,10 +284,8 @@ absl::StatusOr<LogRecovery::Outcome> LogRecovery::TakeUnsealed(const ManifestSeg
       Add(segment, durable_->end, size, modified);
       return Outcome::kGoOn;
     }
-  } else {
-    // What is judged must be what is on the disk, not what is cached.
+  } else if (NeedsSync()) {
     RETURN_IF_ERROR(file.Sync());
-    RETURN_IF_ERROR(file.DropCache());
   }
   return ScanTail(segment, file, size, next);
 }
@@ -299,6 +300,8 @@ absl::StatusOr<LogRecovery::Outcome> LogRecovery::ScanTail(const ManifestSegment
     from.position = durable_->position;
     from.next_offset = durable_->end;
   }
+  // What is judged must be what is on the disk, not what is cached.
+  if (!was_clean_) RETURN_IF_ERROR(file.DropCache(from.position));
   ASSIGN_OR_RETURN(const Timestamp modified, file.ModifiedAt());
   BatchScan scan(file, from);
   while (scan.Next()) changed_ = true;
@@ -316,10 +319,7 @@ absl::StatusOr<LogRecovery::Outcome> LogRecovery::ScanTail(const ManifestSegment
             "%s, position %d: expected to go on to offset %d, found its end at %d",
             file.path().string(), scan.position(), wanted.value(), scan.next_offset().value())));
   }
-  if (size > scan.position()) {
-    RETURN_IF_ERROR(file.Truncate(scan.position()));
-    RETURN_IF_ERROR(file.Sync());
-  }
+  // Zeros behind the end may stay: they are cut when the segment is continued, sealed or closed.
   if (!is_short || !next.has_value()) return Outcome::kGoOn;
   // A roll of which only the later file survived: nothing of it was durable.
   RETURN_IF_ERROR(DropFrom(*next));
@@ -458,7 +458,7 @@ void LogRecovery::RaiseEpoch() {
 }
 
 // What survived a kill may never have been synced; from here on it counts as durable. The segments
-// and the manifest were synced when they were opened.
+// and the manifest were synced before they were read.
 absl::Status LogRecovery::MakeDurable() {
   const DurableEnd end = log_.End();
   if (was_clean_) return absl::OkStatus();
@@ -466,23 +466,23 @@ absl::Status LogRecovery::MakeDurable() {
       durable_->segment_base == end.segment_base) {
     return absl::OkStatus();
   }
-  RETURN_IF_ERROR(SyncDirectory(log_.place_->directory));
-  RETURN_IF_ERROR(SyncDirectory(log_.data_dir_.path()));
+  if (NeedsSync()) {
+    RETURN_IF_ERROR(SyncDirectory(log_.place_->directory));
+    RETURN_IF_ERROR(SyncDirectory(log_.data_dir_.path()));
+  }
   return log_.data_dir_.frontier().Note({&end, 1});
 }
 
 absl::Status LogRecovery::RebuildProducers() {
   if (HasBug(SeededBug::kProducersForgotten)) return absl::OkStatus();
   const fs::path path = log_.place_->directory / kProducerSnapshotName;
-  Offset from = log_.log_start_;
-  bool has_snapshot = false;
+  std::optional<DurableEnd> snapshot;
   if (absl::StatusOr<Bytes> bytes = ReadFile(path, kProducerSnapshotBytesMax); bytes.ok()) {
-    absl::StatusOr<std::pair<ProducerTable, Offset>> table =
+    absl::StatusOr<std::pair<ProducerTable, DurableEnd>> table =
         ProducerTable::FromSnapshot(*bytes, log_.id());
-    if (table.ok() && table->second <= log_.log_end_) {
+    if (table.ok() && table->second.end <= log_.log_end_) {
       log_.producers_ = std::move(table->first);
-      from = table->second;
-      has_snapshot = true;
+      snapshot = table->second;
     } else {
       report_.notes.push_back(absl::StrFormat(
           "%s is of no use and was removed: %s", path.string(),
@@ -492,28 +492,33 @@ absl::Status LogRecovery::RebuildProducers() {
   }
   const auto idle =
       std::chrono::duration_cast<std::chrono::milliseconds>(kProducerIdleExpiry).count();
+  const Offset from = snapshot ? snapshot->end : log_.log_start_;
   for (const auto& segment : log_.segments_) {
     if (segment->next_offset() <= from || segment->length() == 0) continue;
     // Without a snapshot: who wrote only longer ago has expired.
-    if (!has_snapshot && now_ - segment->extent().last_append_time > idle) continue;
+    if (!snapshot && now_ - segment->extent().last_append_time > idle) continue;
     report_.producers_rebuilt = true;
-    RETURN_IF_ERROR(ApplyProducers(*segment, from));
+    RETURN_IF_ERROR(ApplyProducers(*segment, from, snapshot));
   }
   return absl::OkStatus();
 }
 
-absl::Status LogRecovery::ApplyProducers(const Segment& segment, Offset from) {
+absl::Status LogRecovery::ApplyProducers(const Segment& segment, Offset from,
+                                         const std::optional<DurableEnd>& snapshot) {
   ASSIGN_OR_RETURN(const File file, File::OpenForReading(segment.LogPath()));
   BatchScan::From start{.end = segment.length(),
                         .next_offset = segment.base(),
                         .epochs = &log_.place_->epochs,
                         .depth = BatchScan::Depth::kHeaders,
                         .cleaned = segment.generation() > 0};
-  if (durable_.has_value() && segment.generation() == 0 &&
-      durable_->segment_base == segment.base() && durable_->end <= from &&
-      durable_->position <= segment.length()) {
-    start.position = durable_->position;
-    start.next_offset = durable_->end;
+  // The later of the places that are known; in a cleaned segment they have moved.
+  for (const std::optional<DurableEnd>& known : {durable_, snapshot}) {
+    if (known.has_value() && known->segment_base == segment.base() && known->end <= from &&
+        known->end > start.next_offset && known->position <= segment.length() &&
+        segment.generation() == 0) {
+      start.position = known->position;
+      start.next_offset = known->end;
+    }
   }
   BatchScan scan(file, start);
   while (scan.Next()) {
@@ -521,6 +526,10 @@ absl::Status LogRecovery::ApplyProducers(const Segment& segment, Offset from) {
     log_.producers_.Apply(scan.batch(), segment.extent().last_append_time);
   }
   if (absl::IsDataLoss(scan.status())) {
+    // Nothing fits where the snapshot ends: it is of a log that was repaired since.
+    if (snapshot.has_value() && scan.position() == start.position && start.position > 0) {
+      return ApplyProducers(segment, from, std::nullopt);
+    }
     if (report_.damage.ok() || scan.next_offset() < report_.offline_from) {
       Offline(scan.next_offset(), scan.status());
     }

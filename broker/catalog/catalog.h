@@ -111,7 +111,7 @@ class Catalog {
 
   // At start; catalog_start.cc.
   absl::Status OpenState(Timestamp now);
-  absl::Status PutAwayStrangers();
+  absl::Status PutAwayStrangers(const std::vector<std::string>& directories);
   absl::Status PutAway(const storage::DataDir::Found& found);
   void OpenTopics(Timestamp now);
   void GoOnRemoving();

@@ -24,6 +24,9 @@ constexpr std::int64_t kInternalBatchBytesMax = 16 << 20;
 
 // After an unclean stop each log that was written to waits for the disk a few times.
 constexpr std::size_t kOpeningThreads = 8;
+// With more partitions one sync of the file system is cheaper than two for each of them, even if it
+// writes what is not ours.
+constexpr std::size_t kSyncedAlone = 64;
 
 TopicOptions InternalTopicOptions() {
   TopicOptions options;
@@ -54,15 +57,20 @@ absl::Status CheckNotLost(storage::DataDir& data_dir, const storage::LogIdentity
 
 absl::StatusOr<std::unique_ptr<Catalog>> Catalog::Open(Rooms rooms, Timestamp now) {
   std::unique_ptr<Catalog> catalog(new Catalog(rooms));
+  ASSIGN_OR_RETURN(const auto directories, rooms.data_dir.PartitionDirectories());
   // A directory without a single partition has nothing that could have been cut short.
-  ASSIGN_OR_RETURN(const auto found, rooms.data_dir.ListPartitions());
-  catalog->clean_start_ = (rooms.data_dir.frontier().was_clean() || found.empty()) &&
+  catalog->clean_start_ = (rooms.data_dir.frontier().was_clean() || directories.empty()) &&
                           rooms.data_dir.frontier_damage().ok();
   const absl::Status& damage = rooms.data_dir.frontier_damage();
   if (!damage.ok())
     catalog->NoteProblem("the frontier was damaged: " + std::string(damage.message()));
+  if (!catalog->clean_start_ && directories.size() > kSyncedAlone) {
+    // Should it fail, each log finds out for itself which of its files is concerned.
+    const absl::Status synced = rooms.data_dir.SyncLeftovers();
+    if (!synced.ok()) LogWarning("sync of the file system failed", {{"reason", synced}});
+  }
   RETURN_IF_ERROR(catalog->OpenState(now));
-  RETURN_IF_ERROR(catalog->PutAwayStrangers());
+  RETURN_IF_ERROR(catalog->PutAwayStrangers(directories));
   catalog->OpenTopics(now);
   // What recovery noted; the flusher sees only to what it notes itself.
   RETURN_IF_ERROR(rooms.data_dir.frontier().Sync());
@@ -99,10 +107,11 @@ absl::Status Catalog::OpenState(Timestamp now) {
   return absl::OkStatus();
 }
 
-absl::Status Catalog::PutAwayStrangers() {
-  ASSIGN_OR_RETURN(const std::vector<storage::DataDir::Found> all,
-                   rooms_.data_dir.ListPartitions());
-  for (const storage::DataDir::Found& found : all) RETURN_IF_ERROR(PutAway(found));
+absl::Status Catalog::PutAwayStrangers(const std::vector<std::string>& directories) {
+  std::vector<storage::DataDir::Found> found(directories.size());
+  ForEachInParallel(found.size(), kOpeningThreads,
+                    [&](std::size_t i) { found[i] = rooms_.data_dir.Describe(directories[i]); });
+  for (const storage::DataDir::Found& each : found) RETURN_IF_ERROR(PutAway(each));
   return absl::OkStatus();
 }
 

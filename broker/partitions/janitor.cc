@@ -128,7 +128,7 @@ void Janitor::Seal(const std::shared_ptr<Partition>& partition) {
     sealed = true;
   }
   // The next start then reads at most what was written since.
-  if (sealed) {
+  if (sealed || partition->IsProducerSnapshotDue()) {
     Report(*partition, "writing the producer snapshot failed", partition->WriteProducerSnapshot());
   }
 }

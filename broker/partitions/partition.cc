@@ -468,6 +468,11 @@ absl::Status Partition::WriteProducerSnapshot() {
   return closed_ ? absl::OkStatus() : log_->WriteProducerSnapshot();
 }
 
+bool Partition::IsProducerSnapshotDue() const {
+  const std::lock_guard lock(mutex_);
+  return log_ != nullptr && !closed_ && !deleted_ && log_->IsProducerSnapshotDue();
+}
+
 void Partition::ExpireProducers(Timestamp before) {
   const std::lock_guard lock(mutex_);
   if (log_ != nullptr) log_->ExpireProducers(before);

@@ -183,6 +183,7 @@ class Partition : public std::enable_shared_from_this<Partition> {
   absl::Status FinishSeal(storage::Log::SealTask task, const absl::Status& outcome);
   absl::Status RollIfOld(Timestamp now);
   absl::Status WriteProducerSnapshot();
+  bool IsProducerSnapshotDue() const;
   void ExpireProducers(Timestamp before);
   std::int64_t segment_ms() const;
 

@@ -64,7 +64,7 @@ Bytes Snapshot() {
                                        .producer_epoch = ProducerEpoch(0),
                                        .base_sequence = 0});
   table.Apply(*RecordBatchView::Parse(batch), Timestamp(1));
-  return table.Snapshot(Offset(1));
+  return table.Snapshot({{}, Offset(1), Offset(0), 0});
 }
 
 Bytes SegmentTail() {

@@ -69,8 +69,29 @@ TEST_CASE("File: what was written is read, and the end is known", "[storage][fil
   CHECK(*file.Read(100, MutableBytes(out)) == 0);
   CHECK(file.Sync().ok());
   CHECK(file.DropCache().ok());
+  CHECK(file.DropCache(6).ok());
   CHECK(absl::IsAlreadyExists(File::Create(temp / "f").status()));
   CHECK(absl::IsNotFound(File::OpenForReading(temp / "g").status()));
+}
+
+TEST_CASE("File: knows where what was written ends", "[storage][file]") {
+  TempDir temp;
+  auto created = File::Create(temp / "f");
+  REQUIRE(created.ok());
+  const File& file = *created;
+  CHECK(*file.EndOfWritten(0) == 0);
+  REQUIRE(file.WriteAll(0, AsBytes("bytes")).ok());
+  REQUIRE(file.Reserve(5, 1 << 20).ok());
+  REQUIRE(file.Sync().ok());
+  CHECK(*file.Size() == (1 << 20) + 5);
+  const std::int64_t end = *file.EndOfWritten(0);
+  CHECK(end >= 5);
+  CHECK(end <= (64 << 10));  // a page, whatever its size
+  CHECK(*file.EndOfWritten(900'000) == 900'000);
+  REQUIRE(file.WriteAll(1'000'000, AsBytes("x")).ok());
+  CHECK(*file.EndOfWritten(0) > 1'000'000);
+  CHECK(*file.EndOfWritten(900'000) > 1'000'000);
+  CHECK(*file.Size() == (1 << 20) + 5);
 }
 
 TEST_CASE("File: a failed sync is remembered, though the kernel tells of it only once",

@@ -159,7 +159,7 @@ Bytes Made(const std::string& name) {
   if (name == "manifest-v1") return MadeManifest();
   if (name == "index-v1") return GoldenIndex().Encode();
   if (name == "frontier-v1") return MadeFrontier();
-  return GoldenProducers().Snapshot(Offset(4126), kPartition);
+  return GoldenProducers().Snapshot({kPartition, Offset(4126), Offset(4096), 9000});
 }
 
 }  // namespace
@@ -251,7 +251,9 @@ TEST_CASE("Golden: an index and a producer snapshot are read", "[storage][golden
   const auto producers = ProducerTable::FromSnapshot(Golden("producers.snapshot-v1"), kPartition);
   REQUIRE(producers.ok());
   CHECK(producers->first == GoldenProducers());
-  CHECK(producers->second == Offset(4126));
+  CHECK(producers->second.end == Offset(4126));
+  CHECK(producers->second.segment_base == Offset(4096));
+  CHECK(producers->second.position == 9000);
 }
 
 TEST_CASE("Golden: the examples in FORMAT.md are these files", "[storage][golden]") {

@@ -139,11 +139,13 @@ TEST_CASE("ProducerTable: a snapshot brings back the same table", "[storage][pro
   for (int i = 0; i < 7; ++i) Apply(table, Batch(7, 3, i, 1, i), 1000 + i);
   Apply(table, Batch(1'000'000, 0, kSequenceMax, 4, 20), 5000);
   const TopicPartition partition{IdOf(4), PartitionIndex(2)};
-  const auto again = ProducerTable::FromSnapshot(table.Snapshot(Offset(24), partition), partition);
+  const auto again = ProducerTable::FromSnapshot(
+      table.Snapshot({partition, Offset(24), Offset(0), 900}), partition);
   REQUIRE(again.ok());
-  CHECK(again->second == Offset(24));
+  CHECK(again->second.end == Offset(24));
   CHECK(again->first == table);
-  CHECK(again->first.Snapshot(Offset(24), partition) == table.Snapshot(Offset(24), partition));
+  CHECK(again->first.Snapshot({partition, Offset(24), Offset(0), 900}) ==
+        table.Snapshot({partition, Offset(24), Offset(0), 900}));
 
   ProducerTable old = again->first;
   old.Expire(Timestamp(1006));
@@ -153,7 +155,8 @@ TEST_CASE("ProducerTable: a snapshot brings back the same table", "[storage][pro
 
   const TopicPartition other{IdOf(4), PartitionIndex(3)};
   CHECK(absl::IsFailedPrecondition(
-      ProducerTable::FromSnapshot(table.Snapshot(Offset(24), partition), other).status()));
+      ProducerTable::FromSnapshot(table.Snapshot({partition, Offset(24), Offset(0), 900}), other)
+          .status()));
 }
 
 TEST_CASE("ProducerTable: every cut and every changed byte of a snapshot is noticed",
@@ -165,8 +168,8 @@ TEST_CASE("ProducerTable: every cut and every changed byte of a snapshot is noti
     INFO("damaged at " << at);
     CHECK_FALSE(ProducerTable::FromSnapshot(damaged).ok());
   };
-  ForEveryCut(table.Snapshot(Offset(24)), check);
-  ForEveryFlip(table.Snapshot(Offset(24)), check);
+  ForEveryCut(table.Snapshot({{}, Offset(24), Offset(0), 900}), check);
+  ForEveryFlip(table.Snapshot({{}, Offset(24), Offset(0), 900}), check);
 }
 
 namespace {
@@ -243,7 +246,8 @@ void RunAgainstModel(unsigned seed) {
     model.Append(producer, {epoch, sequence, count, log_end});
     log_end += count;
     if (step % 100 == 0) {
-      auto again = ProducerTable::FromSnapshot(table.Snapshot(Offset(log_end)));
+      auto again =
+          ProducerTable::FromSnapshot(table.Snapshot({{}, Offset(log_end), Offset(0), 900}));
       REQUIRE(again.ok());
       REQUIRE(again->first == table);
       table = std::move(again->first);

@@ -186,6 +186,7 @@ TEST_CASE("Recovery: zeros behind the end are no torn tail", "[storage][recovery
   CHECK(fixture.report().bytes_cut == 0);
   CHECK(fixture.report().damage.ok());
   CHECK(fixture.ReadAll() == all);
+  fixture.StopCleanly();
   CHECK(std::filesystem::file_size(fixture.LogFile(0)) == all.size());
 }
 

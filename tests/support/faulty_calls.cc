@@ -134,6 +134,7 @@ int __real_fsync(int descriptor);
 int __real_syncfs(int descriptor);
 int __real_posix_fadvise(int descriptor, off_t at, off_t length, int advice);
 int __real_fstat(int descriptor, struct stat* out);
+off_t __real_lseek(int descriptor, off_t at, int whence);
 void* __real_mmap(void* at, size_t length, int protection, int flags, int descriptor, off_t offset);
 
 int __wrap_open(const char* path, int flags, ...) {
@@ -229,6 +230,11 @@ int __wrap_posix_fadvise(int descriptor, off_t at, off_t length, int advice) {
 int __wrap_fstat(int descriptor, struct stat* out) {
   if (Fails(Kind::kOther, "fstat", PathOf(descriptor))) return -1;
   return __real_fstat(descriptor, out);
+}
+
+off_t __wrap_lseek(int descriptor, off_t at, int whence) {
+  if (Fails(Kind::kOther, "lseek", PathOf(descriptor))) return -1;
+  return __real_lseek(descriptor, at, whence);
 }
 
 void* __wrap_mmap(void* at, size_t length, int protection, int flags, int descriptor,
