@@ -7,7 +7,6 @@
 
 #include "absl/strings/str_format.h"
 
-#include "broker/runtime/clock.h"
 #include "broker/runtime/logging.h"
 #include "protocol/error_code.h"
 #include "protocol/status.h"
@@ -49,7 +48,10 @@ absl::Status Server::OpenRooms() {
     connections_max_ = std::min(connections_max_, options_.connections_max);
   }
   workers_ = std::make_unique<Workers>(options_.threads);
-  ASSIGN_OR_RETURN(data_dir_, storage::DataDir::Open(options_.data_dir));
+  const auto last_written = storage::DataDir::LastWritten(options_.data_dir);
+  ASSIGN_OR_RETURN(data_dir_, storage::DataDir::Open(options_.data_dir,
+                                                     {.reserve_bytes = options_.reserve_bytes}));
+  clock_ = std::make_unique<AppendClock>(options_.clocks, last_written);
   disk_usage_ = std::make_unique<DiskUsage>(*data_dir_);
   // A port that is taken is known before hours of recovery, not after.
   ASSIGN_OR_RETURN(listener_, Listener::Open(workers_->at(0).context(), options_.listen));
@@ -57,19 +59,31 @@ absl::Status Server::OpenRooms() {
   helpers_ = std::make_unique<HelperPool>();
   open_files_ = std::make_unique<OpenFiles>(shares_.files, *helpers_);
   flusher_ = std::make_unique<Flusher>(*data_dir_, metrics_);
-  janitor_ = std::make_unique<Janitor>(map_);
+  Cleaner::Options cleaning = options_.cleaner;
+  if (!cleaning.clock) cleaning.clock = [this] { return clock_->Now(); };
+  cleaner_ = std::make_unique<Cleaner>(map_, std::move(cleaning));
+  janitor_ = std::make_unique<Janitor>(
+      map_,
+      Janitor::Options{.retention_interval = options_.retention_interval, .clock = clock_.get()});
+  // A full disk is a reason to look at once for what retention does not keep.
+  space_keeper_ = std::make_unique<SpaceKeeper>(
+      *data_dir_, SpaceKeeper::Options{.on_short = [this] { janitor_->RetainSoon(); }});
+  space_keeper_->Start();
+  flusher_->Start();  // the catalog may have to write
   ASSIGN_OR_RETURN(
       catalog_,
       Catalog::Open({.data_dir = *data_dir_,
                      .map = map_,
                      .partitions = {*flusher_, *helpers_, *janitor_, *open_files_, metrics_}},
-                    WallNow()));
-  // What they have to do with what was found can wait until all of it was.
-  flusher_->Start();
+                    clock_->Now()));
+  // What it has to do with what was found can wait until all of it was.
   janitor_->Start();
+  scrubber_ = std::make_unique<Scrubber>(map_, options_.data_dir, options_.scrub);
+  scrubber_->Start();
   if (!data_dir_->frontier_damage().ok()) {
     facts_.problems.emplace_back(data_dir_->frontier_damage().message());
   }
+  cleaner_->Start();
   return absl::OkStatus();
 }
 
@@ -78,7 +92,9 @@ void Server::OpenDoors() {
                                                   .catalog = *catalog_,
                                                   .helpers = *helpers_,
                                                   .data_dir = *data_dir_,
+                                                  .clock = *clock_,
                                                   .disk_usage = *disk_usage_,
+                                                  .scrubber = *scrubber_,
                                                   .connections = count_,
                                                   .facts = facts_});
   for (int i = 0; i < workers_->size(); ++i) {
@@ -136,7 +152,10 @@ absl::Status Server::Stop() {
   LogInfo("stopping", {{"connections", connections()}});
   StopDoors();
   workers_->StopAndJoin();
+  scrubber_->Stop();
   helpers_->Stop();
+  cleaner_->Stop();
+  space_keeper_->Stop();
   janitor_->Stop();
   flusher_->Stop();
   RunLeftovers();

@@ -3,6 +3,7 @@
 #include <chrono>
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -13,10 +14,14 @@
 #include "broker/api/services.h"
 #include "broker/catalog/catalog.h"
 #include "broker/net/listener.h"
+#include "broker/partitions/cleaner.h"
 #include "broker/partitions/flusher.h"
 #include "broker/partitions/janitor.h"
 #include "broker/partitions/open_files.h"
 #include "broker/partitions/partition_map.h"
+#include "broker/partitions/scrubber.h"
+#include "broker/partitions/space_keeper.h"
+#include "broker/runtime/append_clock.h"
 #include "broker/runtime/helper_pool.h"
 #include "broker/runtime/metrics.h"
 #include "broker/runtime/worker.h"
@@ -31,7 +36,13 @@ struct ServerOptions {
   int connections_max = 0;  // 0: what the descriptors allow
   // What connections may hold of frames that have not arrived whole; 0: a quarter of the memory.
   std::int64_t unfinished_bytes_max = 0;
+  // See storage::DataDirOptions.
+  std::optional<std::int64_t> reserve_bytes = 0;
   ConnectionTable::Options connections;
+  Cleaner::Options cleaner;
+  std::chrono::milliseconds retention_interval{std::chrono::minutes(1)};
+  AppendClock::Sources clocks = AppendClock::OfThisMachine();
+  Scrubber::Options scrub;
   // How long clients may take to leave when the broker stops.
   std::chrono::milliseconds stop_patience{2000};
 };
@@ -78,6 +89,7 @@ class Server {
   // an answer may hold, must not outlive them.
   std::unique_ptr<Workers> workers_;
   std::unique_ptr<storage::DataDir> data_dir_;
+  std::unique_ptr<AppendClock> clock_;
   std::unique_ptr<DiskUsage> disk_usage_;
   std::shared_ptr<Listener> listener_;
   std::unique_ptr<HelperPool> helpers_;
@@ -85,7 +97,10 @@ class Server {
   std::unique_ptr<Flusher> flusher_;
   PartitionMap map_;
   std::unique_ptr<Janitor> janitor_;
+  std::unique_ptr<Cleaner> cleaner_;
+  std::unique_ptr<SpaceKeeper> space_keeper_;
   std::unique_ptr<Catalog> catalog_;
+  std::unique_ptr<Scrubber> scrubber_;
   std::unique_ptr<Services> services_;
   std::vector<std::unique_ptr<ConnectionTable>> tables_;
   bool serving_ = false;

@@ -85,6 +85,31 @@ TopicDescription DescriptionFromWire(const wire::TopicDescription& from) {
   return topic;
 }
 
+void TakeRecovered(const wire::RecoverySummary& from, BrokerStatus& status) {
+  status.recovery_sums = {.took_ms = from.took_ms(),
+                          .partitions = from.partitions(),
+                          .bytes_scanned = from.bytes_scanned(),
+                          .bytes_cut = from.bytes_cut(),
+                          .batches_cut = from.batches_cut(),
+                          .producers_rebuilt = from.producers_rebuilt(),
+                          .epochs_raised = from.epochs_raised(),
+                          .offline = from.offline(),
+                          .left_out = from.left_out()};
+  if (from.done() == nullptr || from.topics() == nullptr) return;
+  for (const wire::RecoveredPartition* each : *from.done()) {
+    if (each->topic() >= from.topics()->size()) continue;
+    BrokerStatus::Recovered& out = status.recovered.emplace_back();
+    out.topic = Text(from.topics()->Get(each->topic()));
+    out.partition = PartitionIndex(each->partition());
+    out.bytes_scanned = each->bytes_scanned();
+    out.bytes_cut = each->bytes_cut();
+    out.batches_cut = each->batches_cut();
+    out.producers_rebuilt = each->producers_rebuilt();
+    if (each->leader_epoch() >= 0) out.leader_epoch = LeaderEpoch(each->leader_epoch());
+    if (each->offline_from() >= 0) out.offline_from = Offset(each->offline_from());
+  }
+}
+
 BrokerStatus StatusFromReply(const wire::StatusReply& from) {
   BrokerStatus status;
   status.software = Text(from.software());
@@ -106,6 +131,19 @@ BrokerStatus StatusFromReply(const wire::StatusReply& from) {
     status.recovery.push_back(
         {Text(note.topic()), PartitionIndex(note.partition()), Text(note.message())});
   });
+  if (from.recovered() != nullptr) TakeRecovered(*from.recovered(), status);
+  if (const wire::ScrubProgress* scrub = from.scrub(); scrub != nullptr) {
+    const auto time = [](std::int64_t ms) {
+      return ms < 0 ? std::nullopt : std::optional<Timestamp>(ms);
+    };
+    status.scrub = {.enabled = scrub->enabled(),
+                    .running = scrub->running(),
+                    .round_began = time(scrub->round_began_ms()),
+                    .completed = time(scrub->completed_ms()),
+                    .segments = scrub->segments(),
+                    .bytes = scrub->bytes(),
+                    .damages = scrub->damages()};
+  }
   return status;
 }
 

@@ -71,7 +71,33 @@ struct BrokerStatus {
     PartitionIndex partition;
     std::string message;
   };
-  std::vector<Recovery> recovery;
+  std::vector<Recovery> recovery;  // what was done at the last start, in words
+  // One partition in which the last start had something to do.
+  struct Recovered {
+    std::string topic;
+    PartitionIndex partition;
+    std::int64_t bytes_scanned = 0, bytes_cut = 0;
+    std::int32_t batches_cut = 0;
+    bool producers_rebuilt = false;
+    std::optional<LeaderEpoch> leader_epoch;  // raised to
+    std::optional<Offset> offline_from;
+  };
+  struct RecoverySums {  // over all partitions
+    std::int64_t took_ms = 0;
+    std::int32_t partitions = 0;
+    std::int64_t bytes_scanned = 0, bytes_cut = 0, batches_cut = 0;
+    std::int32_t producers_rebuilt = 0, epochs_raised = 0, offline = 0;
+    std::int32_t left_out = 0;  // of `recovered`
+  };
+  std::vector<Recovered> recovered;  // the worst first
+  RecoverySums recovery_sums;
+  // The background check of sealed segments.
+  struct Scrub {
+    bool enabled = false, running = false;
+    std::optional<Timestamp> round_began, completed;
+    std::int64_t segments = 0, bytes = 0, damages = 0;  // in this round, or in the last one
+  };
+  Scrub scrub;
 };
 
 // Asks about topics and changes them. Every call waits for its answer, at most `timeout`

@@ -203,6 +203,8 @@ void PartitionReader::FinishBatch() {
 }
 
 void PartitionReader::ReachStop(Taken& taken) {
+  // Compaction may have left a gap in front of the end.
+  if (stop_.has_value() && position_.has_value()) position_ = std::max(*position_, *stop_);
   OnLost();
   over_ = true;
   taken.events.push_back(Event(ConsumerEvent::Kind::kEnd));

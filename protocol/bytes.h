@@ -93,6 +93,12 @@ inline std::byte* StoreVarint(std::byte* out, std::int64_t value) {
   return out;
 }
 
+inline void AppendVarint(Bytes& out, std::int64_t value) {
+  const std::size_t at = out.size();
+  out.resize(at + VarintSize(value));
+  StoreVarint(out.data() + at, value);
+}
+
 // Reads forward through borrowed bytes and never past their end: after the first read that does
 // not fit, ok() is false, every further read gives zero or nothing, and position() stays.
 class ByteReader {

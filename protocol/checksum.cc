@@ -23,4 +23,9 @@ std::uint32_t Crc32c(ByteView bytes) {
 
 std::uint64_t Xxh3(ByteView bytes) { return XXH3_64bits(bytes.data(), bytes.size()); }
 
+Hash128 Xxh3Wide(ByteView bytes, std::uint64_t seed) {
+  const XXH128_hash_t hash = XXH3_128bits_withSeed(bytes.data(), bytes.size(), seed);
+  return {hash.high64, hash.low64};
+}
+
 }  // namespace cairn

@@ -59,13 +59,14 @@ constexpr std::array kRows = {
     Row{ErrorCode::kDuplicateSubscription, "DUPLICATE_SUBSCRIPTION", StatusCode::kAlreadyExists,
         false},
     Row{ErrorCode::kInternalTopic, "INTERNAL_TOPIC", StatusCode::kPermissionDenied, false},
+    Row{ErrorCode::kKeyRequired, "KEY_REQUIRED", StatusCode::kInvalidArgument, false},
 };
 
 constexpr bool RowsAreInOrder() {
   for (std::size_t i = 0; i < kRows.size(); ++i) {
     if (static_cast<std::size_t>(kRows[i].code) != i) return false;
   }
-  return kRows.back().code == ErrorCode::kInternalTopic;
+  return kRows.back().code == ErrorCode::kKeyRequired;
 }
 static_assert(RowsAreInOrder(), "every ErrorCode has its row, by number");
 

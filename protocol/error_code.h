@@ -42,6 +42,7 @@ enum class ErrorCode : std::uint16_t {
   kPermissionDenied = 28,
   kDuplicateSubscription = 29,  // the subscription id is in use on this connection
   kInternalTopic = 30,          // not allowed on a topic of the broker's own
+  kKeyRequired = 31,            // a record without a key, on a compacted topic
 };
 
 // "OUT_OF_ORDER_SEQUENCE"; "UNKNOWN_ERROR_77" style text is not made: unknown numbers give

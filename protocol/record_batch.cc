@@ -76,6 +76,14 @@ void StampBatch(MutableBytes batch, Offset base_offset, LeaderEpoch epoch) {
   StoreBe(batch, kLeaderEpochAt, epoch.value());
 }
 
+void StampAppendTime(MutableBytes batch, Timestamp now) {
+  const auto attributes = LoadBe<std::uint16_t>(batch, kAttributesAt);
+  StoreBe(batch, kAttributesAt,
+          static_cast<std::uint16_t>(attributes | RecordBatchView::kLogAppendTimeBit));
+  StoreBe(batch, kMaxTimestampAt, now.value());
+  StoreBe(batch, kCrcAt, Crc32c(ByteView(batch).subspan(kAttributesAt)));
+}
+
 namespace {
 
 absl::Status CheckAttributes(const RecordBatchView& batch) {

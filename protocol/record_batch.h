@@ -64,6 +64,7 @@ inline constexpr std::int8_t kBatchMagic = 2;
 // Looks at one batch in borrowed bytes and copies nothing.
 class RecordBatchView {
  public:
+  static constexpr std::uint16_t kLogAppendTimeBit = 0x08;  // of the attributes
   // Looks at the batch in front of `bytes`: header fields and length only, not the checksum. The
   // view covers exactly that one batch, though more may follow.
   //   kOutOfRange  there is less than one whole batch: a torn tail, or read on
@@ -90,7 +91,7 @@ class RecordBatchView {
   std::uint8_t codec_number() const { return attributes() & 7; }
   bool is_control() const { return (attributes() & 0x20) != 0; }
   bool is_transactional() const { return (attributes() & 0x10) != 0; }
-  bool log_append_time() const { return (attributes() & 0x08) != 0; }
+  bool log_append_time() const { return (attributes() & kLogAppendTimeBit) != 0; }
   // Set by compaction: base_timestamp() is when the tombstones may go.
   bool has_delete_horizon() const { return (attributes() & 0x40) != 0; }
   std::int32_t last_offset_delta() const {
@@ -118,6 +119,10 @@ class RecordBatchView {
 
 // Writes what the broker decides into a batch's own bytes, outside the checksummed part.
 void StampBatch(MutableBytes batch, Offset base_offset, LeaderEpoch epoch);
+// For topics with message.timestamp.type=LogAppendTime: `now` becomes the time of every record, and
+// the checksum is made anew; the records' own times stay where they are, unread. The one change to
+// a batch within what its checksum covers.
+void StampAppendTime(MutableBytes batch, Timestamp now);
 
 // What a producer may send: checksum right, a codec we speak, last_offset_delta = record_count - 1,
 // 1 <= record_count <= kBatchRecordsMax, not a control or transactional batch, CreateTime, producer

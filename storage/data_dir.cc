@@ -6,7 +6,6 @@
 #include <optional>
 #include <set>
 #include <string_view>
-#include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <system_error>
@@ -17,50 +16,27 @@
 
 #include "protocol/error_code.h"
 #include "protocol/status.h"
+#include "storage/directory_lock.h"
 #include "storage/format_file.h"
 #include "storage/manifest.h"
 #include "storage/partition_meta.h"
+#include "storage/quarantine.h"
 
 namespace cairn::storage {
 namespace {
 
 namespace fs = std::filesystem;
 
-constexpr const char* kLockName = "cairn.lock";
 constexpr const char* kFrontierName = "frontier";
-constexpr const char* kQuarantineName = "quarantine";
 constexpr std::string_view kDeletedEnding = ".deleted";
 
 // What may stand in a directory that is not yet ours: an interrupted creation leaves the first
-// four, and a fresh file system the last.
-const std::set<std::string, std::less<>> kHarmless = {kLockName, "frontier", "frontier.new",
-                                                      "format.new", "lost+found"};
+// five, and a fresh file system the last.
+const std::set<std::string, std::less<>> kHarmless = {kLockFileName,  "reserve",    "frontier",
+                                                      "frontier.new", "format.new", "lost+found"};
 
-// After a lost frontier: what no start's number has reached yet. Two thousand frontiers may be
-// lost.
-constexpr std::int32_t kEpochLeap = 1 << 20;
-
-// Large files are shortened in steps of this size before they are unlinked.
-constexpr std::int64_t kCutBytes = std::int64_t{64} << 20;
-
-absl::Status MakeDirectory(const fs::path& path) {
-  if (::mkdir(path.c_str(), 0755) == 0) return absl::OkStatus();
-  return ErrnoError("create directory", path, errno);
-}
-
-// All of the missing directories, each durable in its parent.
-absl::Status MakeDirectories(const fs::path& wanted) {
-  std::error_code error;
-  if (fs::is_directory(wanted, error)) return absl::OkStatus();
-  fs::path path = fs::absolute(wanted).lexically_normal();
-  if (!path.has_filename()) path = path.parent_path();  // "data/"
-  const fs::path parent = path.parent_path();
-  if (!fs::exists(parent, error)) RETURN_IF_ERROR(MakeDirectories(parent));
-  const absl::Status made = MakeDirectory(path);
-  // Another thread may have been quicker.
-  if (!made.ok() && !(absl::IsAlreadyExists(made) && fs::is_directory(path, error))) return made;
-  return SyncDirectory(parent);
-}
+constexpr std::int64_t kReserveMax = std::int64_t{64} << 20;
+constexpr std::int64_t kReserveShare = 20;  // of the disk: one part in so many
 
 bool EndsWith(std::string_view text, std::string_view ending) {
   return text.size() >= ending.size() && text.substr(text.size() - ending.size()) == ending;
@@ -76,52 +52,35 @@ std::string DeletedName(const LogIdentity& identity) {
                          kDeletedEnding);
 }
 
-// Who holds the lock, for the message; the pid in the file is only a hint.
-std::string HolderOf(const fs::path& lock) {
-  const absl::StatusOr<Bytes> text = ReadFile(lock, 64);
-  if (!text.ok() || text->empty()) return "another process";
-  std::string_view pid = AsText(*text);
-  while (!pid.empty() && pid.back() == '\n') pid.remove_suffix(1);
-  return absl::StrFormat("process %s", pid);
-}
-
-// Nobody else has the file open or mapped: then a write lease is to be had.
-bool IsUnused(const File& file) {
-  if (::fcntl(file.descriptor(), F_SETLEASE, F_WRLCK) != 0) return false;
-  ::fcntl(file.descriptor(), F_SETLEASE, F_UNLCK);
-  return true;
-}
-
-// A mapping may still be read by somebody, and cutting the file under it would kill the process;
-// such a file is freed when its last reader lets go.
-absl::Status CutInSteps(const fs::path& path) {
-  ASSIGN_OR_RETURN(const File file, File::OpenForWriting(path));
-  ASSIGN_OR_RETURN(std::int64_t size, file.Size());
-  while (size > kCutBytes && IsUnused(file)) {
-    size -= kCutBytes;
-    RETURN_IF_ERROR(file.Truncate(size));
-  }
-  return absl::OkStatus();
-}
-
 }  // namespace
 
 DataDir::~DataDir() = default;
 
-absl::StatusOr<std::unique_ptr<DataDir>> DataDir::Open(const fs::path& path) {
+absl::StatusOr<std::unique_ptr<DataDir>> DataDir::Open(const fs::path& path,
+                                                       const DataDirOptions& options) {
   RETURN_IF_ERROR(MakeDirectories(path));
   std::unique_ptr<DataDir> dir(new DataDir());
   dir->path_ = path;
   std::error_code error;
   // Before anything is written: what is not ours is left as it was found.
   if (!fs::exists(path / kFormatFileName, error)) RETURN_IF_ERROR(dir->RefuseStrangers());
-  RETURN_IF_ERROR(dir->TakeLock());
+  ASSIGN_OR_RETURN(dir->lock_, LockDirectory(path));
   ASSIGN_OR_RETURN(dir->directory_, File::OpenDirectory(path));
   absl::Status format = dir->ReadFormat();
-  if (absl::IsNotFound(format)) format = dir->CreateFormat();
-  RETURN_IF_ERROR(format);
+  if (!absl::IsNotFound(format)) RETURN_IF_ERROR(format);
+  RETURN_IF_ERROR(dir->OpenReserve(options.reserve_bytes));
+  if (absl::IsNotFound(format)) RETURN_IF_ERROR(dir->CreateFormat());
   if (dir->frontier_ == nullptr) RETURN_IF_ERROR(dir->OpenFrontier());
+  dir->frontier_->UseReserve(*dir->reserve_);
   return dir;
+}
+
+std::optional<Timestamp> DataDir::LastWritten(const fs::path& path) {
+  const absl::StatusOr<File> frontier = File::OpenForReading(path / kFrontierName);
+  if (!frontier.ok()) return std::nullopt;
+  const absl::StatusOr<Timestamp> modified = frontier->ModifiedAt();
+  if (!modified.ok()) return std::nullopt;
+  return *modified;
 }
 
 absl::StatusOr<std::unique_ptr<DataDir>> DataDir::OpenForReading(const fs::path& path) {
@@ -141,20 +100,12 @@ absl::StatusOr<std::unique_ptr<DataDir>> DataDir::OpenForReading(const fs::path&
   return dir;
 }
 
-absl::Status DataDir::TakeLock() {
-  const fs::path path = path_ / kLockName;
-  const int descriptor = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
-  if (descriptor < 0) return ErrnoError("open", path, errno);
-  ::close(descriptor);
-  ASSIGN_OR_RETURN(lock_, File::OpenForWriting(path));
-  if (::flock(lock_.descriptor(), LOCK_EX | LOCK_NB) != 0) {
-    if (errno != EWOULDBLOCK) return ErrnoError("lock", path, errno);
-    return absl::FailedPreconditionError(
-        absl::StrFormat("data directory %s is in use by %s: stop it, or use another directory",
-                        path_.string(), HolderOf(path)));
-  }
-  RETURN_IF_ERROR(lock_.Truncate(0));
-  return lock_.WriteAll(0, AsBytes(absl::StrFormat("%d\n", ::getpid())));
+absl::Status DataDir::OpenReserve(const std::optional<std::int64_t>& bytes) {
+  ASSIGN_OR_RETURN(const DiskSpace space, Space());
+  ASSIGN_OR_RETURN(
+      reserve_,
+      Reserve::Open(path_, bytes.value_or(std::min(kReserveMax, space.total / kReserveShare))));
+  return absl::OkStatus();
 }
 
 absl::Status DataDir::ReadFormat() {
@@ -196,7 +147,11 @@ absl::Status DataDir::OpenFrontier() {
   if (!exists) {
     frontier_damage_ = absl::DataLossError(absl::StrFormat("%s is missing", path.string()));
   } else {
-    absl::StatusOr<std::unique_ptr<Frontier>> frontier = Frontier::Open(path_, cluster_id_);
+    absl::StatusOr<std::unique_ptr<Frontier>> frontier;
+    (void)reserve_->Through([&] {
+      frontier = Frontier::Open(path_, cluster_id_);
+      return frontier.status();
+    });
     if (frontier.ok()) {
       frontier_ = *std::move(frontier);
       return absl::OkStatus();
@@ -207,13 +162,13 @@ absl::Status DataDir::OpenFrontier() {
     RETURN_IF_ERROR(Quarantine(kFrontierName).status());
   }
   ASSIGN_OR_RETURN(const FrontierBeginning beginning, AfterLostFrontier());
-  ASSIGN_OR_RETURN(frontier_, Frontier::Open(path_, cluster_id_, beginning));
-  return absl::OkStatus();
+  return reserve_->Through([&]() -> absl::Status {
+    ASSIGN_OR_RETURN(frontier_, Frontier::Open(path_, cluster_id_, beginning));
+    return absl::OkStatus();
+  });
 }
 
-// With the frontier the number of starts is gone, and where each partition was durable. The first
-// is made up for by a leap from the highest epoch that a manifest knows: no more starts than that
-// can have been without a single group commit that made their epoch durable.
+// With the frontier the number of starts is gone, and where each partition was durable.
 absl::StatusOr<FrontierBeginning> DataDir::AfterLostFrontier() const {
   FrontierBeginning beginning;
   ASSIGN_OR_RETURN(const std::vector<Found> partitions, ListPartitions());
@@ -232,7 +187,7 @@ absl::StatusOr<FrontierBeginning> DataDir::AfterLostFrontier() const {
       beginning.unknown.push_back({found.topic, found.partition});
     }
   }
-  beginning.start = std::min(highest.value(), INT32_MAX - 2 * kEpochLeap) + kEpochLeap;
+  beginning.start = StartAfterLostFrontier(highest);
   return beginning;
 }
 
@@ -318,38 +273,21 @@ absl::Status DataDir::CreatePartition(const LogIdentity& identity) {
 }
 
 absl::StatusOr<fs::path> DataDir::Quarantine(const std::string& entry) {
-  const fs::path quarantine = path_ / kQuarantineName;
-  RETURN_IF_ERROR(MakeDirectories(quarantine));
-  std::string label = entry;
-  std::replace(label.begin(), label.end(), '/', '+');
-  for (int number = 0;; ++number) {
-    const fs::path to =
-        quarantine / (number == 0 ? label : absl::StrFormat("%s.%d", label, number));
-    const absl::Status moved = MoveDurably(path_ / entry, to);
-    if (moved.ok()) return to;
-    if (!absl::IsAlreadyExists(moved)) return moved;
-  }
+  return MoveToQuarantine(path_, entry);
 }
 
 absl::StatusOr<fs::path> DataDir::QuarantineBytes(const std::string& label, ByteView bytes) {
-  const fs::path quarantine = path_ / kQuarantineName;
-  RETURN_IF_ERROR(MakeDirectories(quarantine));
-  std::string flat = label;
-  std::replace(flat.begin(), flat.end(), '/', '+');
-  for (int number = 0;; ++number) {
-    const fs::path to = quarantine / (number == 0 ? flat : absl::StrFormat("%s.%d", flat, number));
-    const absl::StatusOr<File> file = File::Create(to);
-    if (absl::IsAlreadyExists(file.status())) continue;
-    RETURN_IF_ERROR(file.status());
-    RETURN_IF_ERROR(file->WriteAll(0, bytes));
-    RETURN_IF_ERROR(file->Sync());
-    RETURN_IF_ERROR(SyncDirectory(quarantine));
-    return to;
-  }
+  std::filesystem::path saved;
+  RETURN_IF_ERROR(reserve_->Through([&]() -> absl::Status {
+    ASSIGN_OR_RETURN(saved, SaveToQuarantine(path_, label, bytes));
+    return absl::OkStatus();
+  }));
+  return saved;
 }
 
 absl::Status DataDir::MarkDeleted(const LogIdentity& identity) {
-  const absl::Status moved = MoveDurably(PartitionPath(identity), path_ / DeletedName(identity));
+  const absl::Status moved = reserve_->Through(
+      [&] { return MoveDurably(PartitionPath(identity), path_ / DeletedName(identity)); });
   if (!moved.ok() && !absl::IsNotFound(moved)) return moved;
   return frontier_->Forget({identity.topic, identity.partition});
 }
@@ -372,8 +310,9 @@ absl::Status DataDir::RemoveDeleted(const std::string& directory) {
   const fs::path path = path_ / directory;
   std::error_code error;
   for (fs::directory_iterator it(path, error), end; !error && it != end; it.increment(error)) {
-    if (fs::is_regular_file(it->symlink_status())) RETURN_IF_ERROR(CutInSteps(it->path()));
-    RETURN_IF_ERROR(RemoveFile(it->path()));
+    RETURN_IF_ERROR(fs::is_regular_file(it->symlink_status())
+                        ? removed_files_.Remove(it->path(), std::nullopt)
+                        : RemoveFile(it->path()));
   }
   if (error) return ErrnoError("list", path, error.value());
   if (::rmdir(path.c_str()) != 0 && errno != ENOENT) {

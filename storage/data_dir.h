@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -13,8 +14,16 @@
 #include "storage/file.h"
 #include "storage/frontier.h"
 #include "storage/log_options.h"
+#include "storage/removed_files.h"
+#include "storage/reserve.h"
 
 namespace cairn::storage {
+
+struct DataDirOptions {
+  // What is kept for the broker itself when the disk is full; nothing: the smaller of 64 MiB and 5
+  // % of the disk.
+  std::optional<std::int64_t> reserve_bytes = 0;
+};
 
 // The directory that one daemon owns: its lock, its format, its frontier, and the partitions' own
 // directories, which are made, moved to quarantine and removed here. FORMAT.md lists the files.
@@ -29,15 +38,22 @@ class DataDir {
   //   kResourceExhausted   the disk is full
   //   kPermissionDenied    not readable or not writable
   //   kDataLoss            the format file is damaged
-  static absl::StatusOr<std::unique_ptr<DataDir>> Open(const std::filesystem::path& path);
+  static absl::StatusOr<std::unique_ptr<DataDir>> Open(const std::filesystem::path& path,
+                                                       const DataDirOptions& options = {});
   // For tools: no lock is taken and nothing is written.
   static absl::StatusOr<std::unique_ptr<DataDir>> OpenForReading(const std::filesystem::path& path);
+  // When the frontier, which every group commit and every stop writes, was last written, by the
+  // wall clock of then; nothing if there is none. For before Open, which writes it.
+  static std::optional<Timestamp> LastWritten(const std::filesystem::path& path);
   ~DataDir();
 
   const std::filesystem::path& path() const { return path_; }
   const TopicId& cluster_id() const { return cluster_id_; }
   std::int32_t offsets_partitions() const { return offsets_partitions_; }
   Frontier& frontier() { return *frontier_; }
+  Reserve& reserve() { return *reserve_; }
+  const Reserve& reserve() const { return *reserve_; }
+  RemovedFiles& removed_files() { return removed_files_; }
   // Not OK: the frontier found at start could not be read, and a new one was begun (the old one is
   // in quarantine/). Logs then open by the careful rule of FORMAT.md; Frontier::Knows says which of
   // them still do at later starts.
@@ -73,8 +89,8 @@ class DataDir {
   // Renames a deleted topic's partition to `<topic id>-<partition>.deleted`, durably, and has the
   // frontier forget it. OK if there is no such directory: nothing was ever written.
   absl::Status MarkDeleted(const LogIdentity& identity);
-  // Directories that wait to be removed, and the removal of one. Large files are cut in steps, so
-  // that the file system never stalls for long, unless somebody still reads from a mapping of them.
+  // Directories that wait to be removed, and the removal of one: what it held may still wait in
+  // removed_files() to be freed.
   std::vector<std::string> Deleted() const;
   absl::Status RemoveDeleted(const std::string& directory);
 
@@ -93,10 +109,10 @@ class DataDir {
 
  private:
   DataDir() = default;
-  absl::Status TakeLock();
   absl::Status ReadFormat();
   absl::Status RefuseStrangers() const;
   absl::Status CreateFormat();
+  absl::Status OpenReserve(const std::optional<std::int64_t>& bytes);
   absl::Status OpenFrontier();
   absl::StatusOr<FrontierBeginning> AfterLostFrontier() const;
   absl::StatusOr<std::vector<std::string>> Entries() const;
@@ -104,6 +120,8 @@ class DataDir {
   std::filesystem::path path_;
   TopicId cluster_id_;
   std::int32_t offsets_partitions_ = 0;
+  std::unique_ptr<Reserve> reserve_;  // null: for reading
+  RemovedFiles removed_files_;
   std::unique_ptr<Frontier> frontier_;
   absl::Status frontier_damage_;
   bool leftovers_synced_ = false;

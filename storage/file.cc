@@ -190,6 +190,7 @@ absl::Status File::Reserve(std::int64_t position, std::int64_t length) const {
 }
 
 absl::Status File::ReserveBehindEnd(std::int64_t position, std::int64_t length) const {
+  if (length == 0) return absl::OkStatus();
   const int result =
       Repeat([&] { return ::fallocate(descriptor_, FALLOC_FL_KEEP_SIZE, position, length); });
   if (result == 0 || errno == EOPNOTSUPP) return absl::OkStatus();
@@ -207,6 +208,11 @@ absl::Status File::RenameTo(const std::filesystem::path& path) {
   return absl::OkStatus();
 }
 
+void File::StartWriteback(std::int64_t position, std::int64_t length) const {
+  // An error will show in Sync.
+  (void)::sync_file_range(descriptor_, position, length, SYNC_FILE_RANGE_WRITE);
+}
+
 absl::Status File::Sync() const {
   const std::lock_guard one_at_a_time(sync_outcome_->mutex);
   if (HasBug(SeededBug::kSyncTriedAgain)) sync_outcome_->failure = absl::OkStatus();
@@ -219,11 +225,12 @@ absl::Status File::Sync() const {
   return sync_outcome_->failure;
 }
 
-absl::Status File::DropCache(std::int64_t position) const {
+absl::Status File::DropCache(std::int64_t position, std::int64_t length) const {
   if (HasBug(SeededBug::kCacheBelieved)) return absl::OkStatus();
   // A page that is only begun with would stay.
-  position -= position % kLargestPage;
-  const int error = ::posix_fadvise(descriptor_, position, 0, POSIX_FADV_DONTNEED);
+  const std::int64_t begun = position % kLargestPage;
+  if (length > 0) length += begun;
+  const int error = ::posix_fadvise(descriptor_, position - begun, length, POSIX_FADV_DONTNEED);
   return error == 0 ? absl::OkStatus() : ErrnoError("drop cached pages of", path_, error);
 }
 

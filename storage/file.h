@@ -67,13 +67,16 @@ class File {
   // synced.
   absl::Status RenameTo(const std::filesystem::path& path);
 
+  // Has the kernel begin to write what is dirty in [position, position + length), so that a later
+  // Sync finds little to do. Only a hint.
+  void StartWriteback(std::int64_t position, std::int64_t length) const;
   // fdatasync; on a directory it makes the names in it durable. Final when it failed: the kernel
   // tells of an error once and then calls the lost bytes clean, so every later Sync of this file,
   // by whichever thread, says the same. One at a time.
   absl::Status Sync() const;
-  // Drops the (clean) cached pages from `position` on, so that the next read shows what is on the
-  // disk.
-  absl::Status DropCache(std::int64_t position = 0) const;
+  // Drops the (clean) cached pages of `length` bytes from `position` on (0: of all), so that the
+  // next read shows what is on the disk.
+  absl::Status DropCache(std::int64_t position = 0, std::int64_t length = 0) const;
 
   // Behind this there are only zeros that were never written: blocks that were reserved, or none.
   // Between `position` and the end of the file; the latter where the file system does not tell.

@@ -84,7 +84,15 @@ Bytes EncodeHeader(const TopicId& cluster_id) {
   return file;
 }
 
+// After a lost frontier: what no start's number has reached yet. Two thousand frontiers may be
+// lost.
+constexpr std::int32_t kEpochLeap = 1 << 20;
+
 }  // namespace
+
+std::int32_t StartAfterLostFrontier(LeaderEpoch highest) {
+  return std::min(highest.value(), INT32_MAX - 2 * kEpochLeap) + kEpochLeap;
+}
 
 // One slot of the file.
 struct Frontier::Entry {
@@ -110,6 +118,26 @@ struct Frontier::Entry {
   std::uint32_t found_crc;
   DurableEnd end;
 };
+
+Bytes Frontier::Encode(const TopicId& cluster_id, std::int32_t start,
+                       std::span<const TopicPartition> unknown, std::span<const DurableEnd> ends) {
+  Bytes bytes = EncodeHeader(cluster_id);
+  AppendSpecial(bytes, kInUse, start);
+  for (const TopicPartition& partition : unknown) AppendEntry(bytes, partition, kUnknown);
+  for (const DurableEnd& end : ends) AppendEntry(bytes, end);
+  return bytes;
+}
+
+std::optional<TopicId> Frontier::ClusterIdOf(const std::filesystem::path& data_dir) {
+  const std::filesystem::path path = data_dir / kFileName;
+  Bytes header(kEntriesAt);
+  const absl::StatusOr<File> file = File::OpenForReading(path);
+  if (!file.ok() || !file->ReadAll(0, header).ok() ||
+      !CheckFile(kFrontierFile, path.string(), header, kEntriesAt).ok()) {
+    return std::nullopt;
+  }
+  return LoadId(header, kClusterIdAt);
+}
 
 std::unique_ptr<Frontier> Frontier::Empty() { return std::unique_ptr<Frontier>(new Frontier()); }
 
@@ -198,6 +226,12 @@ absl::Status Frontier::Parse(ByteView file) {
       ends_[entry.end.partition] = entry.end;
     }
   }
+  if (first_gap && end_ == kEntriesAt) return gap;
+  if (end_ == kEntriesAt) {
+    // Every one begins with the note of a start, and is made with it.
+    return absl::DataLossError(absl::StrFormat(
+        "%s at %d: expected an entry for each start, found the end of the file", name, end_));
+  }
   // Everything before a clean stop was durable, and nothing follows one.
   const bool lost = first_gap && (static_cast<std::int64_t>(*first_gap) < noted_synced_ ||
                                   (was_clean_ && has_hole_));
@@ -239,6 +273,11 @@ std::vector<DurableEnd> Frontier::All() const {
   all.reserve(ends_.size());
   for (const auto& [partition, end] : ends_) all.push_back(end);
   return all;
+}
+
+std::vector<TopicPartition> Frontier::Unknown() const {
+  const std::lock_guard lock(mutex_);
+  return {unknown_.begin(), unknown_.end()};
 }
 
 absl::Status Frontier::Note(std::span<const DurableEnd> ends) {
@@ -300,18 +339,26 @@ absl::Status Frontier::WriteLocked(ByteView entries) {
   RETURN_IF_ERROR(failure_);
   const std::int64_t new_end = end_ + static_cast<std::int64_t>(entries.size());
   if (new_end > reserved_end_) {
-    // So that a full disk is met here and not in the midst of an entry; if it is met, the write
-    // below says so, or still fits.
+    // In large steps where there is room.
     const std::int64_t length = std::max(kReserveBytes, new_end - end_);
     if (file_.ReserveBehindEnd(end_, length).ok()) reserved_end_ = end_ + length;
   }
-  if (absl::Status status = file_.WriteAll(end_, entries); !status.ok()) {
+  const auto write = [&] { return WriteWhereReserved(entries); };
+  const absl::Status status = reserve_ == nullptr ? write() : reserve_->Through(write);
+  if (!status.ok()) {
     RETURN_IF_ERROR(file_.Truncate(end_));
     reserved_end_ = end_;
     return status;
   }
   end_ = new_end;
   return absl::OkStatus();
+}
+
+// So that a full disk is met before the write, and never when the kernel writes back.
+absl::Status Frontier::WriteWhereReserved(ByteView entries) {
+  const auto length = static_cast<std::int64_t>(entries.size());
+  if (end_ + length > reserved_end_) RETURN_IF_ERROR(file_.ReserveBehindEnd(end_, length));
+  return file_.WriteAll(end_, entries);
 }
 
 absl::Status Frontier::SyncLocked() {
@@ -329,10 +376,11 @@ bool Frontier::WantsRewrite() const {
 }
 
 absl::Status Frontier::RewriteLocked() {
-  Bytes bytes = EncodeHeader(cluster_id_);
-  AppendSpecial(bytes, kInUse, start_);
-  for (const TopicPartition& partition : unknown_) AppendEntry(bytes, partition, kUnknown);
-  for (const auto& [partition, end] : ends_) AppendEntry(bytes, end);
+  const std::vector<TopicPartition> unknown(unknown_.begin(), unknown_.end());
+  std::vector<DurableEnd> ends;
+  ends.reserve(ends_.size());
+  for (const auto& [partition, end] : ends_) ends.push_back(end);
+  const Bytes bytes = Encode(cluster_id_, start_, unknown, ends);
   std::filesystem::path temporary = path_;
   temporary += ".new";
   ASSIGN_OR_RETURN(File file, File::CreateOrEmpty(temporary));

@@ -15,6 +15,7 @@
 
 #include "protocol/types.h"
 #include "storage/file.h"
+#include "storage/reserve.h"
 
 namespace cairn::storage {
 
@@ -32,6 +33,11 @@ struct FrontierBeginning {
   std::int32_t start = 0;
   std::vector<TopicPartition> unknown = {};
 };
+
+// With the frontier the number of starts is gone. It is made up for by a leap from the highest
+// epoch that a manifest knows: no more starts than that can have been without a single group commit
+// that made their epoch durable.
+std::int32_t StartAfterLostFrontier(LeaderEpoch highest);
 
 // The durable ends of all partitions of a data directory: a journal, one checksummed entry for each
 // partition of each group commit, rewritten (new file, rename, directory sync) when it has grown
@@ -54,6 +60,11 @@ class Frontier {
   // The same without writing anything, for tools. kNotFound if there is none.
   static absl::StatusOr<std::unique_ptr<Frontier>> OpenForReading(
       const std::filesystem::path& data_dir, const TopicId& cluster_id = {});
+  // The bytes of a whole file, as of an unclean stop of that start.
+  static Bytes Encode(const TopicId& cluster_id, std::int32_t start,
+                      std::span<const TopicPartition> unknown, std::span<const DurableEnd> ends);
+  // The data directory that the file says it belongs to, if its header can be read.
+  static std::optional<TopicId> ClusterIdOf(const std::filesystem::path& data_dir);
   // One that knows nothing and is never written: for tools, in place of an unreadable one.
   static std::unique_ptr<Frontier> Empty();
 
@@ -68,6 +79,9 @@ class Frontier {
   // two starts have the same number, whatever a power cut takes back: leader epochs are made of it.
   std::int32_t start() const { return start_; }
 
+  // From now on what is noted goes on when the disk is full, as far as the reserve reaches.
+  void UseReserve(Reserve& reserve) { reserve_ = &reserve; }
+
   // Errors: as ErrnoError. kStorageFull leaves everything as it was, and trying again may help; a
   // failed sync is final for all of them.
   absl::Status Note(std::span<const DurableEnd> ends);
@@ -80,6 +94,8 @@ class Frontier {
 
   // All partitions, in no order.
   std::vector<DurableEnd> All() const;
+  // Those that it does not know, in no order.
+  std::vector<TopicPartition> Unknown() const;
 
  private:
   struct Entry;
@@ -94,6 +110,7 @@ class Frontier {
   absl::Status Parse(ByteView file);
   absl::Status Begin();
   absl::Status WriteLocked(ByteView entries);
+  absl::Status WriteWhereReserved(ByteView entries);
   absl::Status SyncLocked();
   absl::Status RewriteLocked();
   bool WantsRewrite() const;
@@ -102,6 +119,7 @@ class Frontier {
   std::filesystem::path path_;
   TopicId cluster_id_;
   File file_;
+  Reserve* reserve_ = nullptr;
   std::int64_t end_ = 0;           // of the last whole entry
   std::int64_t synced_end_ = 0;    // up to here the file is durable
   std::int64_t noted_synced_ = 0;  // what the last such note in the file says

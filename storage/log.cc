@@ -16,9 +16,10 @@ Log::Log(DataDir& data_dir, LogIdentity identity, const LogOptions& options)
     : data_dir_(data_dir),
       identity_(std::move(identity)),
       options_(options),
-      place_(std::make_shared<LogPlace>()) {
-  place_->directory = data_dir.PartitionPath(identity_);
-}
+      place_(new LogPlace{.directory = data_dir.PartitionPath(identity_),
+                          .removed_files = data_dir.removed_files(),
+                          .reserve = data_dir.reserve(),
+                          .uses_reserve = options.uses_reserve}) {}
 
 Log::~Log() = default;
 
@@ -49,13 +50,13 @@ void Log::ExpireProducers(Timestamp before) { producers_.Expire(before); }
 absl::Status Log::Judge(const absl::Status& status) {
   if (status.ok()) return status;
   NoticeDamage();
+  if (CodeOf(status) == ErrorCode::kStorageFull) data_dir_.reserve().NoteFull();
   const bool is_final =
       CodeOf(status) == ErrorCode::kStorageFailed || HasBug(SeededBug::kFullDiskIsFinal);
   if (write_state_.ok() && is_final) write_state_ = status;
   return status;
 }
 
-// Helper threads find damage in segments; here the log learns of it.
 void Log::NoticeDamage() {
   if (!place_->damaged.load(std::memory_order_relaxed)) return;
   for (const auto& segment : segments_) {
@@ -92,14 +93,13 @@ absl::Status Log::MakeRoom(std::size_t size, std::int64_t offsets, Timestamp now
   const Segment& last = *segments_.back();
   if (last.is_growing()) {
     const bool is_old =
-        last.length() > 0 && now - last.extent().first_append_time >= options_.segment_ms;
-    if (!is_old && last.HasRoomFor(size, offsets, options_.segment_bytes)) return absl::OkStatus();
+        last.length() > 0 && now - last.extent().first_append_time >= options_.roll_ms();
+    if (!is_old && last.HasRoomFor(size, offsets, SegmentBytes())) return absl::OkStatus();
     return BeginSegment(size, now);
   }
-  if (last.length() == 0) return ContinueLast();
-  if (MayContinue(last, now) &&
-      last.length() + static_cast<std::int64_t>(size) <= options_.segment_bytes) {
-    return ContinueLast();
+  if (last.length() == 0) return ContinueLast(now);
+  if (MayContinue(last, now) && last.length() + static_cast<std::int64_t>(size) <= SegmentBytes()) {
+    return ContinueLast(now);
   }
   return BeginSegment(size, now);
 }
@@ -107,7 +107,7 @@ absl::Status Log::MakeRoom(std::size_t size, std::int64_t offsets, Timestamp now
 bool Log::MayContinue(const Segment& last, Timestamp now) const {
   return may_continue_ && !last.is_sealing() && last.generation() == 0 &&
          last.length() < options_.continue_bytes_max &&
-         now - last.extent().first_append_time < options_.segment_ms;
+         now - last.extent().first_append_time < options_.roll_ms();
 }
 
 // Notes an entry, and before it the epoch under which everything from now on is appended.
@@ -123,10 +123,18 @@ absl::Status Log::Note(const ManifestEntry& entry) {
 }
 
 absl::Status Log::BeginSegment(std::size_t size, Timestamp now) {
+  Reserve& room = data_dir_.reserve();
+  if (place_->uses_reserve) return room.Through([&] { return TryBeginSegment(size, now); });
+  RETURN_IF_ERROR(room.Admit());
+  return TryBeginSegment(size, now);
+}
+
+absl::Status Log::TryBeginSegment(std::size_t size, Timestamp now) {
   if (manifest_ == nullptr) {
     ++directory_changes_;
     RETURN_IF_ERROR(data_dir_.CreatePartition(identity_));
     ASSIGN_OR_RETURN(manifest_, Manifest::Create(place_->directory, identity_));
+    manifest_->UseReserve(data_dir_.reserve());
   }
   ++directory_changes_;
   ASSIGN_OR_RETURN(std::shared_ptr<Segment> segment,
@@ -143,9 +151,9 @@ absl::Status Log::BeginSegment(std::size_t size, Timestamp now) {
   return absl::OkStatus();
 }
 
-absl::Status Log::ContinueLast() {
+absl::Status Log::ContinueLast(Timestamp now) {
   Segment& last = *segments_.back();
-  RETURN_IF_ERROR(last.Continue(options_));
+  RETURN_IF_ERROR(last.Continue(options_, now));
   absl::Status noted;
   if (last.is_sealed()) {
     noted = Note(SegmentReopened{.base = last.base()});
@@ -182,7 +190,8 @@ absl::StatusOr<LogRead> Log::Read(Offset from, Offset end, std::size_t bytes_max
                                      log_start_.value(), end.value()));
   }
   const std::shared_ptr<Segment>& segment = SegmentOf(from);
-  const bool is_next = cursor.next == from && cursor.segment_base == segment->base();
+  const bool is_next = cursor.next == from && cursor.segment_base == segment->base() &&
+                       cursor.generation == segment->generation();
   Segment::Want want{.from = from,
                      .position = is_next ? cursor.position : -1,
                      .end = end,
@@ -198,7 +207,10 @@ absl::StatusOr<LogRead> Log::Read(Offset from, Offset end, std::size_t bytes_max
     return LogRead{
         .view = {}, .next = from, .cold = segment, .cold_position = found->cold_position};
   }
-  cursor = {.next = found->next, .segment_base = segment->base(), .position = found->next_position};
+  cursor = {.next = found->next,
+            .segment_base = segment->base(),
+            .position = found->next_position,
+            .generation = segment->generation()};
   return LogRead{.view = std::move(found->view), .next = found->next, .cold = nullptr};
 }
 

@@ -10,6 +10,7 @@
 
 #include "protocol/record_batch.h"
 #include "protocol/types.h"
+#include "storage/compactor.h"
 #include "storage/data_dir.h"
 #include "storage/frontier.h"
 #include "storage/log_options.h"
@@ -17,6 +18,7 @@
 #include "storage/producer_table.h"
 #include "storage/read_view.h"
 #include "storage/recovery.h"
+#include "storage/retention.h"
 #include "storage/segment.h"
 
 namespace cairn::storage {
@@ -30,6 +32,7 @@ struct ReadCursor {
   Offset next = kNoOffset;
   Offset segment_base = kNoOffset;
   std::int64_t position = 0;
+  std::uint32_t generation = 0;  // of that segment: a cleaned one has other positions
 };
 
 // What Read found.
@@ -117,12 +120,19 @@ class Log {
   // Final: write_state() is kStorageFailed from now on; the descriptors stay open.
   void MarkSyncFailed(const SyncPlan& plan, const absl::Status& why);
 
+  // What a helper thread met on a segment: an I/O error is final for the log, as everywhere.
+  void NoteOutcome(const absl::Status& outcome) { (void)Judge(outcome); }
+
   // Whole batches from the one that holds `from`, below `end` (a batch boundary: a log end or
   // durable end of now or earlier), about bytes_max but never less than one batch. `cursor` is
   // updated.
   //   ErrorCode::kOffsetOutOfRange  `from` is not in [log_start, end); names both
   //   ErrorCode::kPartitionOffline  `from` lies at or past damage
   absl::StatusOr<LogRead> Read(Offset from, Offset end, std::size_t bytes_max, ReadCursor& cursor);
+
+  // Threads without the lock find damage in segments; here the log learns of it, as it does with
+  // every append and read.
+  void NoticeDamage();
 
   // A look at the segments that a thread may search without the lock.
   std::vector<std::shared_ptr<Segment>> Segments() const;
@@ -145,6 +155,10 @@ class Log {
     std::optional<Manifest::Pending> manifest;
   };
   absl::StatusOr<Trim> TrimTo(Offset before);
+  // Where the policy wants the log to begin, at a segment's end not above `end_max`; log_start() if
+  // nothing is to go. Decides only: TrimTo drops.
+  Offset RetentionStart(const RetentionPolicy& policy, const RetentionTime& time,
+                        Offset end_max) const;
   absl::Status FinishTrim(const Trim& trim, const absl::Status& outcome);
 
   // Background work on one segment that is complete but not sealed: sync, read and fingerprint, cut
@@ -161,7 +175,8 @@ class Log {
   };
   std::optional<SealTask> TakeSealTask();
   absl::Status FinishSeal(SealTask task, const absl::Status& outcome);
-  // Rolls the active segment if it is older than segment_ms and has records.
+  // Rolls the active segment if it has records and is older than segment_ms, or than compaction may
+  // wait for it.
   absl::Status RollIfOld(Timestamp now);
 
   // Derived files for a quick start: the producer snapshot (only what is durable goes in). It is
@@ -169,6 +184,15 @@ class Log {
   absl::Status WriteProducerSnapshot();
   bool IsProducerSnapshotDue() const;
   void ExpireProducers(Timestamp before);
+
+  // Compaction: how much the log wants it, of 1; 0: not at all. By the rules of CompactionOptions,
+  // and only of what lies below `below`, a durable end.
+  double CompactionNeed(Offset below, Timestamp now) const;
+  // What a Compactor is to clean; nothing: not wanted.
+  std::optional<CompactionPlan> PlanCompaction(Offset below, Timestamp now) const;
+  // Puts a cleaned segment in the place of those that it was made of; then as with TrimTo.
+  //   kAborted  they are no longer all in the log; the cleaned one is to be removed
+  absl::StatusOr<Trim> Swap(const CleanedSegment& cleaned);
 
   // Closes descriptors and maps that no unsynced write needs. The log stays usable: they are opened
   // again when needed. Gives how many descriptors were freed.
@@ -187,10 +211,12 @@ class Log {
   TopicPartition id() const { return {identity_.topic, identity_.partition}; }
 
   absl::Status Judge(const absl::Status& status);
-  void NoticeDamage();
+  std::int64_t SegmentBytes() const;
+  std::size_t Compactable(Offset below, Timestamp now) const;
   absl::Status MakeRoom(std::size_t size, std::int64_t offsets, Timestamp now);
   absl::Status BeginSegment(std::size_t size, Timestamp now);
-  absl::Status ContinueLast();
+  absl::Status TryBeginSegment(std::size_t size, Timestamp now);
+  absl::Status ContinueLast(Timestamp now);
   bool MayContinue(const Segment& last, Timestamp now) const;
   absl::Status Note(const ManifestEntry& entry);
   const std::shared_ptr<Segment>& SegmentOf(Offset offset) const;

@@ -46,6 +46,7 @@ class LogRecovery {
                                const BatchScan& scan);
   absl::Status Cut(const File& file, std::int64_t position, std::int64_t size, Offset from);
   absl::Status DropFrom(Offset base);
+  absl::Status PutAway(const ManifestSegment& segment);
   absl::Status DropEmptyLast();
   Outcome Offline(Offset from, const absl::Status& what);
   void Add(const ManifestSegment& segment, Offset next, std::int64_t length, Timestamp modified);

@@ -130,7 +130,7 @@ absl::Status Log::FinishSeal(SealTask task, const absl::Status& outcome) {
 absl::Status Log::RollIfOld(Timestamp now) {
   if (segments_.empty() || !segments_.back()->is_growing()) return absl::OkStatus();
   Segment& last = *segments_.back();
-  if (last.length() == 0 || now - last.extent().first_append_time < options_.segment_ms) {
+  if (last.length() == 0 || now - last.extent().first_append_time < options_.roll_ms()) {
     return absl::OkStatus();
   }
   last.Finish();
@@ -166,6 +166,18 @@ absl::StatusOr<Log::Trim> Log::TrimTo(Offset before) {
   for (const auto& segment : trim.dropped) segment->Finish();
   if (segments_.empty()) may_continue_ = false;
   return trim;
+}
+
+Offset Log::RetentionStart(const RetentionPolicy& policy, const RetentionTime& time,
+                           Offset end_max) const {
+  std::vector<RetainedSegment> retained;
+  retained.reserve(segments_.size());
+  for (const auto& segment : segments_) {
+    retained.push_back({.next_offset = segment->next_offset(),
+                        .length = segment->length(),
+                        .last_append_time = segment->extent().last_append_time});
+  }
+  return PlanRetention(retained, policy, time, log_start_, end_max);
 }
 
 absl::Status Log::FinishTrim(const Trim& trim, const absl::Status& outcome) {

@@ -51,7 +51,8 @@ std::vector<ManifestEntry> EntriesOf(const ManifestState& state) {
     if (segment.generation == 0) {
       entries.push_back(SegmentSealed{segment.base, *segment.sealed});
     } else {
-      entries.push_back(SegmentSwapped{segment.base, segment.generation, *segment.sealed});
+      entries.push_back(
+          SegmentSwapped{segment.base, segment.generation, segment.clean_end, *segment.sealed});
     }
   }
   return entries;
@@ -115,6 +116,23 @@ absl::StatusOr<Manifest::Contents> Manifest::Read(
   const std::filesystem::path path = PathIn(partition_directory);
   ASSIGN_OR_RETURN(const Bytes file, ReadFile(path, kFileBytesMax));
   return Parse(path, file);
+}
+
+ManifestState Manifest::Salvage(const std::filesystem::path& partition_directory) {
+  const std::filesystem::path path = PathIn(partition_directory);
+  const absl::StatusOr<Bytes> file = ReadFile(path, kFileBytesMax);
+  Contents contents;
+  if (file.ok() && file->size() >= kEntriesAt) {
+    // It stops at the damage; what it took until then holds.
+    (void)ReadEntries(path.string(), *file, contents);
+  }
+  return contents.state;
+}
+
+Bytes Manifest::Encode(const TopicPartition& partition, const ManifestState& state) {
+  Bytes bytes = EncodeHeader(partition);
+  for (const ManifestEntry& entry : EntriesOf(state)) EncodeManifestEntry(entry, bytes);
+  return bytes;
 }
 
 absl::StatusOr<std::unique_ptr<Manifest>> Manifest::Create(
@@ -184,6 +202,12 @@ absl::Status Manifest::CutTornTail() {
   return Sync();
 }
 
+absl::Status Manifest::Write(ByteView entries) {
+  // So that what was taken into the page cache cannot fail for want of room later.
+  RETURN_IF_ERROR(file_->ReserveBehindEnd(end_, static_cast<std::int64_t>(entries.size())));
+  return file_->WriteAll(end_, entries);
+}
+
 absl::Status Manifest::Append(std::span<const ManifestEntry> entries) {
   RETURN_IF_ERROR(failure_);
   CAIRN_CHECK(torn_tail_.empty());
@@ -195,7 +219,9 @@ absl::Status Manifest::Append(std::span<const ManifestEntry> entries) {
     EncodeManifestEntry(entry, bytes);
   }
   RETURN_IF_ERROR(Reopen());
-  if (absl::Status status = file_->WriteAll(end_, bytes); !status.ok()) {
+  const auto write = [&] { return Write(bytes); };
+  const absl::Status status = reserve_ == nullptr ? write() : reserve_->Through(write);
+  if (!status.ok()) {
     // No half entry may stay where the next one goes.
     const absl::Status undone = file_->Truncate(end_);
     if (!undone.ok() || CodeOf(status) != ErrorCode::kStorageFull) {
@@ -249,8 +275,7 @@ bool Manifest::WantsRewrite() const {
 }
 
 absl::Status Manifest::Rewrite() {
-  Bytes bytes = EncodeHeader(partition_);
-  for (const ManifestEntry& entry : EntriesOf(state_)) EncodeManifestEntry(entry, bytes);
+  const Bytes bytes = Encode(partition_, state_);
   if (absl::Status status = ReplaceFile(path_, bytes); !status.ok()) {
     if (CodeOf(status) == ErrorCode::kStorageFull) return status;
     // Whether the old or the new file is there is not known; a descriptor may be to either.

@@ -15,6 +15,7 @@
 #include "protocol/types.h"
 #include "storage/file.h"
 #include "storage/log_options.h"
+#include "storage/reserve.h"
 
 namespace cairn::storage {
 
@@ -37,10 +38,12 @@ struct SealedSegment {
 struct ManifestSegment {
   Offset base;
   Timestamp first_append_time;
-  std::optional<SealedSegment> sealed;
+  std::optional<SealedSegment> sealed = std::nullopt;
   // 0: as it was appended. From 1 on: cleaned by compaction, so often; then it is sealed, its
   // offsets have gaps, and its files' names carry the number.
   std::uint32_t generation = 0;
+  // Of a cleaned one: its records below are each the newest of their key up to there.
+  Offset clean_end{};
 
   friend bool operator==(const ManifestSegment&, const ManifestSegment&) = default;
 };
@@ -89,6 +92,7 @@ struct LeaderEpochRaised {
 struct SegmentSwapped {
   Offset base;
   std::uint32_t generation = 0;  // above those of the replaced
+  Offset clean_end;
   SealedSegment sealed;
 };
 using ManifestEntry = std::variant<SegmentOpened, SegmentSealed, SegmentReopened, SegmentDropped,
@@ -115,6 +119,11 @@ class Manifest {
   //   kDataLoss  damaged: names file, position, expected and found; also an unknown version or kind
   static absl::StatusOr<Contents> Read(const std::filesystem::path& partition_directory);
 
+  // What can be read of a damaged one: the entries before the damage, or nothing.
+  static ManifestState Salvage(const std::filesystem::path& partition_directory);
+  // The bytes of a manifest that gives this state with the fewest entries.
+  static Bytes Encode(const TopicPartition& partition, const ManifestState& state);
+
   // Writes a new manifest without entries, not synced. kAlreadyExists if there is one that Read
   // does not call kNotFound.
   static absl::StatusOr<std::unique_ptr<Manifest>> Create(
@@ -128,6 +137,9 @@ class Manifest {
       bool was_clean);
 
   const ManifestState& state() const { return state_; }
+
+  // From now on Append goes on when the disk is full, as far as the reserve reaches.
+  void UseReserve(Reserve& reserve) { reserve_ = &reserve; }
 
   // Bytes at the end that are no entry: an unfinished write. Save them if you like, then
   // CutTornTail (durable when it returns); Append requires that there are none.
@@ -166,10 +178,12 @@ class Manifest {
   Manifest(std::filesystem::path path, TopicPartition partition)
       : path_(std::move(path)), partition_(partition) {}
   absl::Status Reopen();
+  absl::Status Write(ByteView entries);
   absl::Status Rewrite();
   bool WantsRewrite() const;
 
   std::filesystem::path path_;
+  Reserve* reserve_ = nullptr;
   TopicPartition partition_;
   ManifestState state_;
   Bytes torn_tail_;

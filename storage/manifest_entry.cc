@@ -47,7 +47,7 @@ constexpr std::size_t PayloadBytes(std::uint8_t kind) {
     case kLeaderEpoch:
       return 12;
     case kSwapped:
-      return 64;
+      return 72;
     default:
       return 0;
   }
@@ -81,6 +81,7 @@ struct PayloadWriter {
   void operator()(const SegmentSwapped& e) const {
     AppendLe(out, e.base.value());
     AppendLe(out, std::uint64_t{e.generation});
+    AppendLe(out, e.clean_end.value());
     Write(e.sealed);
   }
 
@@ -121,7 +122,8 @@ ManifestEntry ReadPayload(std::uint8_t kind, ByteReader reader) {
       // A generation beyond 32 bits fits no list: see Applier.
       const auto generation = static_cast<std::uint32_t>(
           std::min<std::uint64_t>(reader.Le<std::uint64_t>(), kGenerationMax + 1));
-      return SegmentSwapped{base, generation, sealed()};
+      const Offset clean_end = offset();
+      return SegmentSwapped{base, generation, clean_end, sealed()};
     }
     case kReopened:
       return SegmentReopened{offset()};
@@ -234,12 +236,13 @@ struct Applier {
       return each.generation < e.generation &&
              (!each.sealed || each.sealed->next_offset <= e.sealed.next_offset);
     });
-    if (first == end || e.sealed.length <= 0 || e.generation > kGenerationMax || !fits) {
+    if (first == end || e.sealed.length <= 0 || e.clean_end < e.base ||
+        e.clean_end > e.sealed.next_offset || e.generation > kGenerationMax || !fits) {
       return Misfit(absl::StrFormat("segment %d swapped for generation %d with %d bytes up to %d",
                                     e.base.value(), e.generation, e.sealed.length,
                                     e.sealed.next_offset.value()));
     }
-    *first = {e.base, e.sealed.first_append_time, e.sealed, e.generation};
+    *first = {e.base, e.sealed.first_append_time, e.sealed, e.generation, e.clean_end};
     state.segments.erase(std::next(first), end);
     return absl::OkStatus();
   }

@@ -103,6 +103,14 @@ void ProducerTable::Apply(const RecordBatchView& batch, Timestamp append_time) {
   entry.Note({batch.base_sequence(), batch.last_offset_delta(), batch.base_offset()});
 }
 
+bool ProducerTable::Remembers(ProducerId id, Offset base_offset) const {
+  const auto found = producers_.find(id);
+  if (found == producers_.end()) return false;
+  const std::span<const Batch> kept = found->second.kept();
+  return std::any_of(kept.begin(), kept.end(),
+                     [&](const Batch& batch) { return batch.base_offset == base_offset; });
+}
+
 void ProducerTable::Expire(Timestamp before) {
   absl::erase_if(producers_,
                  [&](const auto& item) { return item.second.last_append_time < before; });

@@ -42,6 +42,9 @@ class ProducerTable {
   // Notes an appended batch, with its final offsets. Live, and in replay.
   void Apply(const RecordBatchView& batch, Timestamp append_time);
 
+  // Whether Check may need the batch of `id` that begins at `base_offset`, to know it again.
+  bool Remembers(ProducerId id, Offset base_offset) const;
+
   // Forgets producers that have not written since `before`.
   void Expire(Timestamp before);
   std::size_t size() const { return producers_.size(); }

@@ -7,6 +7,7 @@
 #include "protocol/error_code.h"
 #include "protocol/limits.h"
 #include "protocol/status.h"
+#include "storage/index_witness.h"
 #include "storage/log_recovery.h"
 #include "storage/seeded_bug.h"
 #include "storage/segment_name.h"
@@ -152,6 +153,7 @@ absl::StatusOr<bool> LogRecovery::OpenManifest() {
   }
   RETURN_IF_ERROR(manifest.status());
   log_.manifest_ = *std::move(manifest);
+  log_.manifest_->UseReserve(log_.data_dir_.reserve());
   if (NeedsSync()) RETURN_IF_ERROR(log_.manifest_->SyncLeftovers());
   if (!log_.manifest_->torn_tail().empty()) {
     const ByteView tail = log_.manifest_->torn_tail();
@@ -250,8 +252,9 @@ absl::StatusOr<LogRecovery::Outcome> LogRecovery::TakeSealed(const ManifestSegme
       RETURN_IF_ERROR(Cut(file, segment.sealed->length, size, segment.sealed->next_offset));
     }
   }
-  log_.segments_.push_back(Segment::OnDisk(log_.place_, segment.base, *segment.sealed, true,
-                                           log_.options_, segment.generation));
+  log_.segments_.push_back(
+      Segment::OnDisk(log_.place_, segment.base, *segment.sealed, true, log_.options_,
+                      {.generation = segment.generation, .clean_end = segment.clean_end}));
   expected_ = segment.sealed->next_offset;
   return Outcome::kGoOn;
 }
@@ -283,6 +286,19 @@ absl::StatusOr<LogRecovery::Outcome> LogRecovery::TakeUnsealed(const ManifestSeg
     if (!next.has_value() && is_active && durable_->position == size) {
       Add(segment, durable_->end, size, modified);
       return Outcome::kGoOn;
+    }
+    ASSIGN_OR_RETURN(
+        const bool is_right,
+        is_active
+            ? IndexVouchesFor(file, log_.place_->directory / IndexFileName(segment.base),
+                              segment.base, {durable_->position, durable_->end}, /*cleaned=*/false)
+            : absl::StatusOr<bool>(true));
+    if (!is_right) {
+      return Offline(segment.base,
+                     absl::DataLossError(absl::StrFormat(
+                         "%s, position 0: expected the segment of %d bytes at offset %d, found %d "
+                         "bytes that may be another segment's",
+                         path.string(), durable_->position, segment.base.value(), size)));
     }
   } else if (NeedsSync()) {
     RETURN_IF_ERROR(file.Sync());
@@ -386,31 +402,37 @@ absl::Status LogRecovery::Cut(const File& file, std::int64_t position, std::int6
 // Takes the segment at `base` and all later ones out of the log: they were begun, but nothing in
 // them was durable, and what should stand before them is gone.
 absl::Status LogRecovery::DropFrom(Offset base) {
+  std::vector<ManifestSegment> dropped;
   std::vector<ManifestEntry> entries;
-  const std::vector<ManifestSegment> segments = log_.manifest_->state().segments;
-  for (const ManifestSegment& segment : segments) {
+  for (const ManifestSegment& segment : log_.manifest_->state().segments) {
     if (segment.base < base) continue;
+    dropped.push_back(segment);
     entries.push_back(SegmentDropped{.base = segment.base});
-    const SegmentFileName name{segment.base, segment.generation};
-    if (!files_.contains(name)) continue;
-    const fs::path path = PathOf(segment);
-    ASSIGN_OR_RETURN(const File file, File::OpenForReading(path));
-    ASSIGN_OR_RETURN(const std::int64_t size, file.Size());
-    ASSIGN_OR_RETURN(const std::int64_t last, LastNonZero(file, 0, size));
-    report_.bytes_cut += last;
-    RETURN_IF_ERROR(
-        RemoveFile(log_.place_->directory / IndexFileName(segment.base, segment.generation)));
-    if (last == 0) {
-      RETURN_IF_ERROR(RemoveFile(path));
-      continue;
-    }
-    ASSIGN_OR_RETURN(const fs::path saved, log_.data_dir_.Quarantine(FileName(name)));
-    report_.notes.push_back(
-        absl::StrFormat("%s followed a torn tail; moved to %s", FileName(name), saved.string()));
   }
   changed_ = true;
+  // First, so that a stop right here leaves files that nobody lists, and not a list of files that
+  // are gone.
   RETURN_IF_ERROR(log_.manifest_->Append(entries));
-  return log_.manifest_->Sync();
+  RETURN_IF_ERROR(log_.manifest_->Sync());
+  for (const ManifestSegment& segment : dropped) RETURN_IF_ERROR(PutAway(segment));
+  return absl::OkStatus();
+}
+
+absl::Status LogRecovery::PutAway(const ManifestSegment& segment) {
+  const SegmentFileName name{segment.base, segment.generation};
+  if (!files_.contains(name)) return absl::OkStatus();
+  const fs::path path = PathOf(segment);
+  ASSIGN_OR_RETURN(const File file, File::OpenForReading(path));
+  ASSIGN_OR_RETURN(const std::int64_t size, file.Size());
+  ASSIGN_OR_RETURN(const std::int64_t last, LastNonZero(file, 0, size));
+  report_.bytes_cut += last;
+  RETURN_IF_ERROR(
+      RemoveFile(log_.place_->directory / IndexFileName(segment.base, segment.generation)));
+  if (last == 0) return RemoveFile(path);
+  ASSIGN_OR_RETURN(const fs::path saved, log_.data_dir_.Quarantine(FileName(name)));
+  report_.notes.push_back(
+      absl::StrFormat("%s followed a torn tail; moved to %s", FileName(name), saved.string()));
+  return absl::OkStatus();
 }
 
 // A segment that was begun but holds nothing: its place is taken by the next append.
@@ -455,6 +477,7 @@ void LogRecovery::RaiseEpoch() {
   const LeaderEpoch epoch = is_first ? start : std::max(start, log_.leader_epoch() + 1);
   log_.pending_epoch_ = EpochStart{.epoch = epoch, .first_offset = log_.log_end_};
   log_.place_->epochs.Raise(*log_.pending_epoch_);
+  if (!is_first) report_.raised_to = epoch;
 }
 
 // What survived a kill may never have been synced; from here on it counts as durable. The segments
@@ -525,6 +548,7 @@ absl::Status LogRecovery::ApplyProducers(const Segment& segment, Offset from,
     if (scan.batch().next_offset() <= from) continue;
     log_.producers_.Apply(scan.batch(), segment.extent().last_append_time);
   }
+  report_.bytes_scanned += scan.position() - start.position;
   if (absl::IsDataLoss(scan.status())) {
     // Nothing fits where the snapshot ends: it is of a log that was repaired since.
     if (snapshot.has_value() && scan.position() == start.position && start.position > 0) {

@@ -27,16 +27,16 @@ std::int64_t Capacity(const LogOptions& options, std::int64_t at_least) {
 }  // namespace
 
 Segment::Segment(std::shared_ptr<LogPlace> place, Offset base, const LogOptions& options,
-                 std::uint32_t generation)
+                 SegmentCleaning cleaning)
     : place_(std::move(place)),
       base_(base),
-      generation_(generation),
+      cleaning_(cleaning),
       index_interval_(options.index_interval_bytes) {}
 
 absl::StatusOr<std::shared_ptr<Segment>> Segment::Create(std::shared_ptr<LogPlace> place,
                                                          Offset base, const LogOptions& options,
                                                          std::size_t first_size, Timestamp now) {
-  std::shared_ptr<Segment> segment(new Segment(std::move(place), base, options, 0));
+  std::shared_ptr<Segment> segment(new Segment(std::move(place), base, options, {}));
   segment->extent_ = {.next_offset = base,
                       .length = 0,
                       .first_append_time = now,
@@ -57,8 +57,8 @@ absl::StatusOr<std::shared_ptr<Segment>> Segment::Create(std::shared_ptr<LogPlac
 
 std::shared_ptr<Segment> Segment::OnDisk(std::shared_ptr<LogPlace> place, Offset base,
                                          const SealedSegment& extent, bool is_sealed,
-                                         const LogOptions& options, std::uint32_t generation) {
-  std::shared_ptr<Segment> segment(new Segment(std::move(place), base, options, generation));
+                                         const LogOptions& options, SegmentCleaning cleaning) {
+  std::shared_ptr<Segment> segment(new Segment(std::move(place), base, options, cleaning));
   segment->extent_ = extent;
   segment->sealed_ = is_sealed;
   segment->synced_length_ = extent.length;
@@ -67,14 +67,14 @@ std::shared_ptr<Segment> Segment::OnDisk(std::shared_ptr<LogPlace> place, Offset
 }
 
 std::filesystem::path Segment::LogPath() const {
-  return place_->directory / LogFileName(base_, generation_);
+  return place_->directory / LogFileName(base_, generation());
 }
 std::filesystem::path Segment::IndexPath() const {
-  return place_->directory / IndexFileName(base_, generation_);
+  return place_->directory / IndexFileName(base_, generation());
 }
 
-absl::Status Segment::Continue(const LogOptions& options) {
-  CAIRN_CHECK(!growing_ && !sealing_ && generation_ == 0);
+absl::Status Segment::Continue(const LogOptions& options, Timestamp now) {
+  CAIRN_CHECK(!growing_ && !sealing_ && generation() == 0);
   ASSIGN_OR_RETURN(File opened, File::OpenForWriting(LogPath()));
   auto file = std::make_shared<File>(std::move(opened));
   auto index = std::make_unique<Index>(base_, index_interval_);
@@ -83,6 +83,8 @@ absl::Status Segment::Continue(const LogOptions& options) {
   if (!HasBug(SeededBug::kTailNotCut)) RETURN_IF_ERROR(file->Truncate(extent_.length));
   const std::lock_guard lock(mutex_);
   extent_.max_timestamp = whole.max_timestamp;
+  extent_.first_append_time = std::min(extent_.first_append_time, now);
+  extent_.last_append_time = std::min(extent_.last_append_time, now);
   file_ = std::move(file);
   index_ = std::move(index);
   mapping_.reset();
@@ -105,14 +107,17 @@ bool Segment::HasRoomFor(std::size_t size, std::int64_t offsets, std::int64_t se
 absl::Status Segment::ReserveFor(const File& file, std::size_t size) {
   const std::int64_t needed = extent_.length + static_cast<std::int64_t>(size);
   if (needed <= reserved_) return absl::OkStatus();
+  Reserve& room = place_->reserve;
+  if (!place_->uses_reserve) RETURN_IF_ERROR(room.Admit());
   const std::int64_t step = std::clamp(reserved_, kReserveMin, kReserveMax);
   const std::int64_t target =
       std::min(std::max(reserved_ + step, needed + kReserveMin), std::max(capacity_, needed));
   absl::Status reserved = file.Reserve(reserved_, target - reserved_);
-  if (!reserved.ok() && CodeOf(reserved) == ErrorCode::kStorageFull && target > needed) {
+  if (CodeOf(reserved) == ErrorCode::kStorageFull && (target > needed || place_->uses_reserve)) {
     // Nearly full: what is needed now may still fit.
     RETURN_IF_ERROR(file.Truncate(reserved_));
-    reserved = file.Reserve(reserved_, needed - reserved_);
+    const auto reserve = [&] { return file.Reserve(reserved_, needed - reserved_); };
+    reserved = place_->uses_reserve ? room.Through(reserve) : reserve();
     if (reserved.ok()) {
       reserved_ = needed;
       return reserved;
@@ -287,8 +292,15 @@ int Segment::open_files() const {
 }
 
 absl::Status Segment::Remove() {
+  RemovedFiles::Mappings mappings;
+  {
+    const std::lock_guard lock(mutex_);
+    removed_ = true;
+    mapping_.reset();
+    mappings = mappings_;
+  }
   RETURN_IF_ERROR(RemoveFile(IndexPath()));
-  return RemoveFile(LogPath());
+  return place_->removed_files.Remove(LogPath(), std::move(mappings));
 }
 
 }  // namespace cairn::storage

@@ -3,6 +3,7 @@
 #include <atomic>
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -19,6 +20,8 @@
 #include "storage/manifest.h"
 #include "storage/mapped_file.h"
 #include "storage/read_view.h"
+#include "storage/removed_files.h"
+#include "storage/reserve.h"
 #include "storage/verified_ranges.h"
 
 namespace cairn::storage {
@@ -26,9 +29,18 @@ namespace cairn::storage {
 // What the segments of one log have in common.
 struct LogPlace {
   std::filesystem::path directory;
-  EpochHistory epochs;  // complete before the first segment is made, then only read
+  RemovedFiles& removed_files;
+  Reserve& reserve;
+  bool uses_reserve = false;  // goes on when the disk is full
+  EpochHistory epochs{};      // complete before the first segment is made, then only read
   // Set by any segment that found damage, so that the log looks for it.
   std::atomic<bool> damaged{false};
+};
+
+// What compaction made of a segment; see ManifestSegment. A cleaned one is sealed for good.
+struct SegmentCleaning {
+  std::uint32_t generation = 0;
+  Offset clean_end;
 };
 
 // A run of consecutive offsets in one file. The newest segment of a log may grow at its end; all
@@ -52,19 +64,20 @@ class Segment {
                                                          Offset base, const LogOptions& options,
                                                          std::size_t first_size, Timestamp now);
   // A segment that is on disk, durably. Opens nothing. Of one that is not sealed the fingerprint
-  // does not count, and max_timestamp is kUnknownTime if it is not known. One of a `generation` was
-  // cleaned by compaction and is sealed.
+  // does not count, and max_timestamp is kUnknownTime if it is not known.
   static std::shared_ptr<Segment> OnDisk(std::shared_ptr<LogPlace> place, Offset base,
                                          const SealedSegment& extent, bool is_sealed,
-                                         const LogOptions& options, std::uint32_t generation = 0);
+                                         const LogOptions& options, SegmentCleaning cleaning = {});
   static constexpr Timestamp kUnknownTime{INT64_MAX};
 
   // Reads all of it and makes it ready to grow. Requires that it is neither growing nor being
-  // sealed.
-  absl::Status Continue(const LogOptions& options);
+  // sealed. Append times after `now`, of a clock that was wrong, become `now`.
+  absl::Status Continue(const LogOptions& options, Timestamp now);
 
   Offset base() const { return base_; }
-  std::uint32_t generation() const { return generation_; }  // 0: not cleaned
+  std::uint32_t generation() const { return cleaning_.generation; }  // 0: not cleaned
+  // Where what the next cleaning must look at begins.
+  Offset clean_end() const { return generation() == 0 ? base_ : cleaning_.clean_end; }
   Offset next_offset() const { return extent_.next_offset; }
   std::int64_t length() const { return extent_.length; }
   const SealedSegment& extent() const { return extent_; }
@@ -100,9 +113,18 @@ class Segment {
   // Any thread; waits for the disk. Opens the file, loads or rebuilds the index and checks about
   // 1 MiB of batches from `position` on (-1: only opens).
   //   ErrorCode::kPartitionOffline  damage; remembered, see damage()
+  //   kAborted                      the log has dropped or replaced it meanwhile: ask the log again
   //   others                        it cannot be read now
   absl::Status Prepare(std::int64_t position);
   std::optional<Damage> damage() const;
+
+  // Any thread; waits for the disk. Reads a sealed segment again, past the page cache where nobody
+  // has it mapped, and compares it with its checksums and with what the manifest says.
+  // `on_scrubbed` hears of about each MiB; if it gives false that is kCancelled.
+  //   ErrorCode::kPartitionOffline  damage; remembered, see damage()
+  //   others                        it cannot be read now
+  using OnScrubbed = std::function<bool(std::int64_t bytes)>;
+  absl::Status Scrub(const OnScrubbed& on_scrubbed);
 
   // The first record at or after `time` in [start, end), or nothing. Any thread; waits for the
   // disk.
@@ -136,15 +158,21 @@ class Segment {
   int CloseIdle();
   int open_files() const;
 
-  // Removes the files. Any thread; open views stay valid. Requires that the log forgot the segment.
+  // Removes the files. Any thread that may wait for the disk; open views stay valid, within the
+  // rule of RemovedFiles. Requires that the log forgot the segment. From then on a file that is not
+  // there is no damage.
   absl::Status Remove();
+
+  // For whoever reads it in another way than through it: what stands at `from` is damaged. Any
+  // thread. Gives what Read will say.
+  absl::Status NoteDamage(Offset from, const absl::Status& what);
 
   std::filesystem::path LogPath() const;
   std::filesystem::path IndexPath() const;
 
  private:
   Segment(std::shared_ptr<LogPlace> place, Offset base, const LogOptions& options,
-          std::uint32_t generation);
+          SegmentCleaning cleaning);
   // Where a batch begins, once it is found among checked bytes.
   struct Walk {
     Index::Place place;
@@ -153,6 +181,8 @@ class Segment {
   absl::Status ReserveFor(const File& file, std::size_t size);
   absl::Status RollBack(const File& file, const absl::Status& why);
   absl::StatusOr<std::shared_ptr<File>> Descriptor();
+  bool IsSealed() const;  // on any thread
+  absl::Status CheckIsTheRightFile(const File& file, std::int64_t size);
   absl::StatusOr<Index> BuildIndex(const File& file, std::int64_t length,
                                    absl::Status& damage) const;
   absl::StatusOr<std::shared_ptr<File>> Open();
@@ -160,7 +190,7 @@ class Segment {
   absl::Status CheckLength(const File& file);
   absl::StatusOr<bool> RenewIndex(const File& file);
   absl::StatusOr<SealedSegment> ReadWhole(const File& file, Index& index);
-  absl::Status NoteDamage(Offset from, const absl::Status& what);
+  bool IsRemoved() const;
   absl::StatusOr<bool> MapLocked();
   Found FindLocked(const Want& want) const;
   Found DistrustLocked(const Want& want);
@@ -171,7 +201,7 @@ class Segment {
 
   const std::shared_ptr<LogPlace> place_;
   const Offset base_;
-  const std::uint32_t generation_;
+  const SegmentCleaning cleaning_;
   const std::int64_t index_interval_;
 
   // Of the owner's lock alone.
@@ -188,9 +218,11 @@ class Segment {
   // Under mutex_.
   std::shared_ptr<File> file_;
   std::shared_ptr<const MappedFile> mapping_;
+  RemovedFiles::Mappings mappings_;  // all that may still be read
   std::unique_ptr<Index> index_;
   VerifiedRanges verified_;
   std::unique_ptr<Damage> damage_;
+  bool removed_ = false;
 };
 
 }  // namespace cairn::storage

@@ -8,6 +8,7 @@
 #include "protocol/record_batch.h"
 #include "protocol/status.h"
 #include "storage/batch_scan.h"
+#include "storage/index_witness.h"
 #include "storage/segment.h"
 
 namespace cairn::storage {
@@ -70,7 +71,12 @@ Segment::Found Segment::FindLocked(const Want& want) const {
   if (want.position < 0) begin = WalkLocked(want.from);
   const VerifiedRanges::Range* checked = verified_.Find(begin.place.position);
   if (checked == nullptr) begin.is_cold = true;
-  const Walk end = begin.is_cold ? begin : EndLocked(want);
+  Walk end = begin.is_cold ? begin : EndLocked(want);
+  // What was checked does not reach past `want.end`: all of it may be served, whatever stands
+  // behind it, be it damage.
+  if (!begin.is_cold && end.is_cold && want.end >= checked->next_offset) {
+    end = {.place = {.offset = checked->next_offset, .position = checked->end}};
+  }
   if (end.is_cold) {
     return Found{
         .view = {}, .next = want.from, .is_cold = true, .cold_position = end.place.position};
@@ -108,6 +114,8 @@ absl::StatusOr<bool> Segment::MapLocked() {
     file_ = std::make_shared<File>(std::move(opened));
   }
   ASSIGN_OR_RETURN(mapping_, MappedFile::Map(*file_, std::max(capacity_, extent_.length)));
+  std::erase_if(mappings_, [](const auto& mapping) { return mapping.expired(); });
+  mappings_.push_back(mapping_);
   return true;
 }
 
@@ -166,7 +174,12 @@ absl::Status Segment::Prepare(std::int64_t position) {
 // Descriptor, index and mapping are there afterwards.
 absl::StatusOr<std::shared_ptr<File>> Segment::Open() {
   absl::StatusOr<std::shared_ptr<File>> file = Descriptor();
-  if (absl::IsNotFound(file.status())) return NoteDamage(base_, file.status());
+  if (absl::IsNotFound(file.status())) {
+    if (IsRemoved()) {
+      return absl::AbortedError(LogPath().string() + " was replaced meanwhile; try again");
+    }
+    return NoteDamage(base_, file.status());
+  }
   RETURN_IF_ERROR(file.status());
   bool has_index = false;
   SealedSegment extent;
@@ -179,6 +192,7 @@ absl::StatusOr<std::shared_ptr<File>> Segment::Open() {
   std::unique_ptr<Index> index;
   if (!has_index) {
     ASSIGN_OR_RETURN(const std::int64_t size, (*file)->Size());
+    RETURN_IF_ERROR(CheckIsTheRightFile(**file, size));
     absl::StatusOr<Index> loaded = Index::Load(IndexPath(), base_, extent.length, index_interval_);
     if (!loaded.ok() || size < extent.length || loaded->next_offset() != extent.next_offset) {
       loaded = BuildIndex(**file, extent.length, damage);
@@ -194,6 +208,25 @@ absl::StatusOr<std::shared_ptr<File>> Segment::Open() {
   return *file;
 }
 
+bool Segment::IsSealed() const {
+  const std::lock_guard lock(mutex_);
+  return sealed_;
+}
+
+// A sealed segment's file that has not the length it should may be another segment's.
+absl::Status Segment::CheckIsTheRightFile(const File& file, std::int64_t size) {
+  const SealedSegment extent = Extent();
+  if (!IsSealed() || size == extent.length) return absl::OkStatus();
+  ASSIGN_OR_RETURN(const bool is_right,
+                   IndexVouchesFor(file, IndexPath(), base_, {extent.length, extent.next_offset},
+                                   generation() > 0));
+  if (is_right) return absl::OkStatus();
+  return NoteDamage(base_, absl::DataLossError(absl::StrFormat(
+                               "%s, position 0: expected the segment of %d bytes at offset %d, "
+                               "found %d bytes that may be another segment's",
+                               LogPath().string(), extent.length, base_.value(), size)));
+}
+
 absl::StatusOr<Index> Segment::BuildIndex(const File& file, std::int64_t length,
                                           absl::Status& damage) const {
   Index index(base_, index_interval_);
@@ -201,7 +234,7 @@ absl::StatusOr<Index> Segment::BuildIndex(const File& file, std::int64_t length,
                         .next_offset = base_,
                         .epochs = &place_->epochs,
                         .depth = BatchScan::Depth::kHeaders,
-                        .cleaned = generation_ > 0});
+                        .cleaned = generation() > 0});
   while (scan.Next()) {
     const RecordBatchView& batch = scan.batch();
     index.Note(batch.base_offset(), batch.next_offset(), static_cast<std::int64_t>(batch.size()),
@@ -260,7 +293,7 @@ absl::Status Segment::Check(const File& file, std::int64_t position) {
                           .end = extent.length,
                           .next_offset = from.offset,
                           .epochs = &place_->epochs,
-                          .cleaned = generation_ > 0});
+                          .cleaned = generation() > 0});
     const std::int64_t target = std::max(position, from.position) + kPrepareBytes;
     while (scan.position() < target && scan.Next()) {
     }
@@ -292,11 +325,19 @@ absl::StatusOr<bool> Segment::RenewIndex(const File& file) {
 absl::Status Segment::NoteDamage(Offset from, const absl::Status& what) {
   const absl::Status status = MakeError(ErrorCode::kPartitionOffline, std::string(what.message()));
   const std::lock_guard lock(mutex_);
+  if (removed_) {
+    return absl::UnavailableError(LogPath().string() + " was dropped while it was read; try again");
+  }
   if (damage_ == nullptr || from < damage_->from) {
     damage_ = std::make_unique<Damage>(Damage{.from = from, .status = status});
   }
   place_->damaged.store(true);
   return status;
+}
+
+bool Segment::IsRemoved() const {
+  const std::lock_guard lock(mutex_);
+  return removed_;
 }
 
 std::optional<Segment::Damage> Segment::damage() const {
@@ -324,7 +365,7 @@ absl::StatusOr<std::optional<Segment::TimeMatch>> Segment::FindTime(Timestamp ti
                          .end = length,
                          .next_offset = from.offset,
                          .epochs = &place_->epochs,
-                         .cleaned = generation_ > 0});
+                         .cleaned = generation() > 0});
   RecordReader reader;
   while (scan.Next() && scan.batch().base_offset() < end) {
     const RecordBatchView& batch = scan.batch();

@@ -35,6 +35,8 @@ struct VerifySummary {
 };
 
 using OnFinding = std::function<void(const Finding&)>;
+// Called with what was read so far, segment by segment; may be empty.
+using OnProgress = std::function<void(const VerifySummary&)>;
 
 // Reads everything in a data directory, or in one partition's directory within it, and changes
 // nothing: format, frontier, manifests, every batch of every segment, fingerprints, and whether
@@ -44,7 +46,8 @@ using OnFinding = std::function<void(const Finding&)>;
 //   kFailedPrecondition  of a newer version
 //   others               a file cannot be read
 absl::StatusOr<VerifySummary> VerifyDataDirectory(const std::filesystem::path& path,
-                                                  const OnFinding& on_finding);
+                                                  const OnFinding& on_finding,
+                                                  const OnProgress& on_progress = nullptr);
 
 // Calls `visit` with every batch in a partition's directory, in order, with the file and the
 // position that it begins at, until that gives false. Needs no manifest; what was trimmed but not

@@ -8,6 +8,8 @@
 #include "broker/api/disk_usage.h"
 #include "broker/catalog/catalog.h"
 #include "broker/partitions/partition_map.h"
+#include "broker/partitions/scrubber.h"
+#include "broker/runtime/append_clock.h"
 #include "broker/runtime/helper_pool.h"
 #include "storage/data_dir.h"
 
@@ -26,7 +28,9 @@ struct Services {
   Catalog& catalog;
   HelperPool& helpers;
   storage::DataDir& data_dir;
+  AppendClock& clock;
   DiskUsage& disk_usage;
+  const Scrubber& scrubber;
   const ConnectionCount& connections;
   const ServerFacts& facts;
 };

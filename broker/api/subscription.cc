@@ -96,7 +96,8 @@ void Subscription::Prepare(const storage::LogRead& cold) {
     if (!connection) return;
     connection->Post([self, outcome = std::move(outcome)](Connection& on) {
       self->preparing_ = false;
-      self->prepared_ = outcome;
+      // Replaced or dropped meanwhile: the log knows where to go on.
+      self->prepared_ = absl::IsAborted(outcome) ? absl::OkStatus() : outcome;
       on.subscriptions().Wake(self);
     });
   });
@@ -106,6 +107,11 @@ bool Subscription::Deliver(storage::LogRead read, flatbuffers::FlatBufferBuilder
                            Outbox& out) {
   if (stop_ && read.next > *stop_ && !CutAt(*stop_, read)) return true;  // the next read knows why
   const std::size_t size = read.view.bytes.size();
+  if (size == 0) {
+    // The stop lies in a gap that compaction left.
+    next_ = *stop_;
+    return true;
+  }
   const Offset committed = std::max(partition_->ends().committed_end, read.next);
   Outbox::DataFrame frame{.subscription = id_, .head = {}, .view = {}};
   FinishFrame(builder, 0, wire::CreateBatches(builder, id_, committed.value()), size, frame.head);

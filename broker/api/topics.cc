@@ -4,7 +4,6 @@
 
 #include "broker/api/handlers.h"
 #include "broker/api/services.h"
-#include "broker/runtime/clock.h"
 #include "protocol/error_code.h"
 #include "protocol/status.h"
 
@@ -35,7 +34,7 @@ void HandleCreateTopic(const Request& request, const wire::CreateTopic& create) 
   if (!configs.ok()) return request.connection.Fail(request.correlation, configs.status());
   request.connection.services().catalog.CreateTopic(
       std::string(cairn::FromWire(create.name())), create.partitions(), *std::move(configs),
-      WallNow(),
+      request.connection.services().clock.Now(),
       AnswerLater<Outcome>(request,
                            [](Connection& on, std::uint64_t correlation, const Outcome& id) {
                              const wire::Uuid uuid = ToWire(*id);
@@ -51,7 +50,7 @@ void HandleAlterTopic(const Request& request, const wire::AlterTopic& alter) {
       {.configs = *std::move(configs),
        .partitions = alter.partitions(),
        .remap_keys = alter.remap_keys()},
-      WallNow(),
+      request.connection.services().clock.Now(),
       AnswerLater<absl::Status>(request,
                                 [](Connection& on, std::uint64_t correlation, const absl::Status&) {
                                   on.Reply(correlation, wire::CreateTopicAltered(on.builder()));
@@ -60,7 +59,7 @@ void HandleAlterTopic(const Request& request, const wire::AlterTopic& alter) {
 
 void HandleDeleteTopic(const Request& request, const wire::DeleteTopic& remove) {
   request.connection.services().catalog.DeleteTopic(
-      std::string(cairn::FromWire(remove.name())), WallNow(),
+      std::string(cairn::FromWire(remove.name())), request.connection.services().clock.Now(),
       AnswerLater<absl::Status>(request,
                                 [](Connection& on, std::uint64_t correlation, const absl::Status&) {
                                   on.Reply(correlation, wire::CreateTopicDeleted(on.builder()));
@@ -71,7 +70,7 @@ void HandleTrimTopic(const Request& request, const wire::TrimTopic& trim) {
   using Outcome = absl::StatusOr<Offset>;
   request.connection.services().catalog.TrimTopic(
       cairn::FromWire(trim.name()), PartitionIndex(trim.partition()), Offset(trim.before()),
-      WallNow(),
+      request.connection.services().clock.Now(),
       AnswerLater<Outcome>(
           request, [](Connection& on, std::uint64_t correlation, const Outcome& log_start) {
             on.Reply(correlation, wire::CreateTopicTrimmed(on.builder(), log_start->value()));

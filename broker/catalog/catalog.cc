@@ -40,7 +40,8 @@ absl::Status CheckPartitionCount(std::int32_t partitions) {
                                    partitions));
 }
 
-absl::Status CheckGrowth(const TopicRow& row, const Catalog::TopicChange& change) {
+absl::Status CheckGrowth(const TopicRow& row, const TopicOptions& options,
+                         const Catalog::TopicChange& change) {
   if (change.partitions == 0 || change.partitions == row.partitions()) return absl::OkStatus();
   RETURN_IF_ERROR(CheckPartitionCount(change.partitions));
   if (change.partitions < row.partitions()) {
@@ -48,6 +49,14 @@ absl::Status CheckGrowth(const TopicRow& row, const Catalog::TopicChange& change
                      absl::StrFormat("topic %s has %d partitions; the number can only grow, not "
                                      "shrink to %d",
                                      row.name, row.partitions(), change.partitions));
+  }
+  if (options.partition.log.compaction.enabled) {
+    // A key's older records would stay in its former partition, with nothing to stand against them.
+    return MakeError(ErrorCode::kInvalidRequest,
+                     absl::StrFormat("topic %s is compacted, and keeps its %d partitions: in "
+                                     "another partition a key's new records would not replace its "
+                                     "old ones",
+                                     row.name, row.partitions()));
   }
   if (change.remap_keys) return absl::OkStatus();
   return MakeError(ErrorCode::kInvalidRequest,
@@ -147,7 +156,7 @@ absl::Status Catalog::Alter(const std::string& name, const TopicChange& change, 
   ASSIGN_OR_RETURN(TopicRow row, FindForChange(name));
   ASSIGN_OR_RETURN(row.configs, ChangeTopicConfigs(row.configs, change.configs));
   ASSIGN_OR_RETURN(const TopicOptions options, ResolveTopicConfigs(row.configs));
-  RETURN_IF_ERROR(CheckGrowth(row, change));
+  RETURN_IF_ERROR(CheckGrowth(row, options, change));
   const std::int32_t before = row.partitions();
   if (change.partitions > before) {
     row.history.push_back({row.history.back().epoch + 1, change.partitions});

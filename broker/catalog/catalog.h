@@ -11,10 +11,12 @@
 #include <vector>
 
 #include "absl/functional/any_invocable.h"
+#include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 
 #include "broker/catalog/catalog_table.h"
+#include "broker/catalog/recovery_summary.h"
 #include "broker/catalog/topic_config.h"
 #include "broker/partitions/partition.h"
 #include "broker/partitions/partition_map.h"
@@ -23,13 +25,6 @@
 #include "storage/data_dir.h"
 
 namespace cairn::broker {
-
-// What the last start found in one partition: for `status`.
-struct RecoveryNote {
-  std::string topic;
-  PartitionIndex partition;
-  std::string message;
-};
 
 // Which topics there are: creates, alters, grows and deletes them, keeps the PartitionMap, and
 // gives out producer ids. The state is a CatalogTable behind the internal topic `__catalog`.
@@ -95,7 +90,7 @@ class Catalog {
   // A topic as it is now, internal ones included; nothing if there is none.
   std::optional<TopicRow> Find(std::string_view name) const;
 
-  const std::vector<RecoveryNote>& recovery_notes() const { return recovery_notes_; }
+  const RecoverySummary& recovery() const { return recovery_; }
   // Found at start, for an operator: quarantined directories, damaged partitions. Plus what went
   // wrong since: partitions that take no writes.
   std::vector<std::string> Problems() const;
@@ -109,13 +104,16 @@ class Catalog {
  private:
   explicit Catalog(Rooms rooms);
 
-  // At start; catalog_start.cc.
+  // At start; catalog_start.cc and catalog_rebuild.cc.
   absl::Status OpenState(Timestamp now);
+  absl::Status RebuildIfAsked(Timestamp now);
+  absl::Status EnterFromDisk(const TopicRow& row, Timestamp now);
   absl::Status PutAwayStrangers(const std::vector<std::string>& directories);
   absl::Status PutAway(const storage::DataDir::Found& found);
   void OpenTopics(Timestamp now);
   void GoOnRemoving();
   void NoteProblem(std::string problem);
+  void NoteRecovery(absl::FunctionRef<void()> note);
 
   std::shared_ptr<ServedTopic> NewServedTopic(const TopicRow& row,
                                               const TopicOptions& options) const;
@@ -144,9 +142,10 @@ class Catalog {
   ProducerId producer_next_{0}, producer_end_{0};  // reserved, durable and not given out yet
   bool reserving_ = false;
   std::deque<absl::AnyInvocable<void(absl::StatusOr<Producer>)>> producer_waiters_;
-  std::vector<RecoveryNote> recovery_notes_;  // guarded by mutex_ during Open, constant afterwards
-  std::vector<std::string> problems_;         // the same
+  RecoverySummary recovery_;           // guarded by mutex_ during Open, constant afterwards
+  std::vector<std::string> problems_;  // the same
   bool clean_start_ = false;
+  bool is_open_ = false;  // guarded by mutex_; Open has ended
 };
 
 }  // namespace cairn::broker

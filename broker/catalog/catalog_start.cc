@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <chrono>
 #include <filesystem>
 #include <utility>
 
@@ -11,15 +12,14 @@
 #include "protocol/error_code.h"
 #include "protocol/status.h"
 #include "storage/file.h"
+#include "storage/internal_topics.h"
 
 namespace cairn::broker {
 namespace {
 
-constexpr char kCatalogName[] = "__catalog";
-// "cairn-catalog", so that whoever looks at the bytes knows what they see.
-constexpr TopicId kCatalogId{
-    {'c', 'a', 'i', 'r', 'n', '-', 'c', 'a', 't', 'a', 'l', 'o', 'g', 0, 0, 1}};
-constexpr std::int64_t kInternalSegmentBytes = 4 << 20;
+using storage::kCatalogId;
+using storage::kCatalogName;
+
 constexpr std::int64_t kInternalBatchBytesMax = 16 << 20;
 
 // After an unclean stop each log that was written to waits for the disk a few times.
@@ -30,7 +30,10 @@ constexpr std::size_t kSyncedAlone = 64;
 
 TopicOptions InternalTopicOptions() {
   TopicOptions options;
-  options.partition.log.segment_bytes = kInternalSegmentBytes;
+  // Compacted: their segments roll as soon as compaction can make use of it.
+  options.partition.cleanup = CleanupPolicy::kCompact;
+  options.partition.log.compaction.enabled = true;
+  options.partition.log.uses_reserve = true;
   options.batch_bytes_max = kInternalBatchBytesMax;
   return options;
 }
@@ -56,6 +59,7 @@ absl::Status CheckNotLost(storage::DataDir& data_dir, const storage::LogIdentity
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<Catalog>> Catalog::Open(Rooms rooms, Timestamp now) {
+  const auto begin = std::chrono::steady_clock::now();
   std::unique_ptr<Catalog> catalog(new Catalog(rooms));
   ASSIGN_OR_RETURN(const auto directories, rooms.data_dir.PartitionDirectories());
   // A directory without a single partition has nothing that could have been cut short.
@@ -70,12 +74,23 @@ absl::StatusOr<std::unique_ptr<Catalog>> Catalog::Open(Rooms rooms, Timestamp no
     if (!synced.ok()) LogWarning("sync of the file system failed", {{"reason", synced}});
   }
   RETURN_IF_ERROR(catalog->OpenState(now));
+  RETURN_IF_ERROR(catalog->RebuildIfAsked(now));
   RETURN_IF_ERROR(catalog->PutAwayStrangers(directories));
   catalog->OpenTopics(now);
   // What recovery noted; the flusher sees only to what it notes itself.
   RETURN_IF_ERROR(rooms.data_dir.frontier().Sync());
   catalog->GoOnRemoving();
+  catalog->recovery_.Sort();
+  catalog->recovery_.took = std::chrono::duration_cast<std::chrono::milliseconds>(
+      std::chrono::steady_clock::now() - begin);
+  catalog->is_open_ = true;
   return catalog;
+}
+
+// Of partitions that come later there is nothing to say.
+void Catalog::NoteRecovery(absl::FunctionRef<void()> note) {
+  const std::lock_guard lock(mutex_);
+  if (!is_open_) note();
 }
 
 void Catalog::NoteProblem(std::string problem) {
@@ -190,6 +205,7 @@ std::shared_ptr<Partition> Catalog::OpenPartition(const storage::LogIdentity& id
   const TopicPartition id{identity.topic, identity.partition};
   const auto offline = [&](const absl::Status& why) {
     LogError("partition is offline", {{"partition", NameOf(identity)}, {"reason", why}});
+    NoteRecovery([&] { recovery_.AddOffline(identity, why); });
     return std::make_shared<Partition>(
         MakeError(ErrorCode::kPartitionOffline,
                   absl::StrFormat("partition %s is offline: %s", NameOf(identity), why.message())),
@@ -205,13 +221,10 @@ std::shared_ptr<Partition> Catalog::OpenPartition(const storage::LogIdentity& id
   if (!report.damage.ok()) {
     LogError("partition is damaged", {{"partition", NameOf(identity)}, {"reason", report.damage}});
   }
-  {
-    const std::lock_guard lock(mutex_);
-    for (std::string& note : report.notes) {
-      LogInfo("recovery", {{"partition", NameOf(identity)}, {"note", note}});
-      recovery_notes_.push_back({identity.name, identity.partition, std::move(note)});
-    }
+  for (const std::string& note : report.notes) {
+    LogInfo("recovery", {{"partition", NameOf(identity)}, {"note", note}});
   }
+  NoteRecovery([&] { recovery_.Add(identity, std::move(report)); });
   const bool has_segments = (*log)->segment_count() > 0;
   auto partition = std::make_shared<Partition>(*std::move(log), id, identity.name,
                                                options.partition, rooms_.partitions);

@@ -35,6 +35,7 @@ absl::Status ApplyCleanupPolicy(std::string_view value, TopicOptions& options) {
   } else {
     return absl::InvalidArgumentError("must be delete, compact or compact,delete");
   }
+  options.partition.log.compaction.enabled = options.partition.cleanup != CleanupPolicy::kDelete;
   return absl::OkStatus();
 }
 
@@ -50,6 +51,35 @@ absl::Status ApplyRetentionBytes(std::string_view value, TopicOptions& options) 
   return absl::OkStatus();
 }
 
+constexpr std::int64_t kLongestMs = std::int64_t{100} * 365 * 24 * 3600 * 1000;
+
+absl::Status ApplyDirtyRatio(std::string_view value, TopicOptions& options) {
+  double ratio = 0;
+  const auto [end, error] = std::from_chars(value.data(), value.data() + value.size(), ratio);
+  if (error != std::errc() || end != value.data() + value.size() || !(ratio >= 0 && ratio <= 1)) {
+    return absl::InvalidArgumentError("must be a number from 0 to 1");
+  }
+  options.partition.log.compaction.min_dirty_ratio = ratio;
+  return absl::OkStatus();
+}
+
+absl::Status ApplyMinCompactionLag(std::string_view value, TopicOptions& options) {
+  ASSIGN_OR_RETURN(options.partition.log.compaction.min_lag_ms, ParseNumber(value, 0, kLongestMs));
+  return absl::OkStatus();
+}
+
+absl::Status ApplyMaxCompactionLag(std::string_view value, TopicOptions& options) {
+  ASSIGN_OR_RETURN(options.partition.log.compaction.max_lag_ms,
+                   ParseNumber(value, 1000, kLongestMs));
+  return absl::OkStatus();
+}
+
+absl::Status ApplyDeleteRetention(std::string_view value, TopicOptions& options) {
+  ASSIGN_OR_RETURN(options.partition.log.compaction.delete_retention_ms,
+                   ParseNumber(value, 0, kLongestMs));
+  return absl::OkStatus();
+}
+
 absl::Status ApplySegmentBytes(std::string_view value, TopicOptions& options) {
   // Positions in an index are 32 bits wide, and a segment may end with one batch too many.
   ASSIGN_OR_RETURN(options.partition.log.segment_bytes,
@@ -58,13 +88,25 @@ absl::Status ApplySegmentBytes(std::string_view value, TopicOptions& options) {
 }
 
 absl::Status ApplySegmentMs(std::string_view value, TopicOptions& options) {
-  ASSIGN_OR_RETURN(options.partition.log.segment_ms,
-                   ParseNumber(value, 1000, std::int64_t{100} * 365 * 24 * 3600 * 1000));
+  ASSIGN_OR_RETURN(options.partition.log.segment_ms, ParseNumber(value, 1000, kLongestMs));
   return absl::OkStatus();
 }
 
 absl::Status ApplyMaxMessageBytes(std::string_view value, TopicOptions& options) {
   ASSIGN_OR_RETURN(options.batch_bytes_max, ParseNumber(value, 128, kBatchBytesMax));
+  return absl::OkStatus();
+}
+
+absl::Status ApplyTimestampType(std::string_view value, TopicOptions& options) {
+  if (value != "CreateTime" && value != "LogAppendTime") {
+    return absl::InvalidArgumentError("must be CreateTime or LogAppendTime");
+  }
+  options.log_append_time = value == "LogAppendTime";
+  return absl::OkStatus();
+}
+
+absl::Status ApplyTimestampAfterMaxMs(std::string_view value, TopicOptions& options) {
+  ASSIGN_OR_RETURN(options.timestamp_after_max_ms, ParseNumber(value, 0, INT64_MAX));
   return absl::OkStatus();
 }
 
@@ -102,14 +144,37 @@ constexpr std::array kRows = {
                    "what becomes of old records: 'delete' drops them by age and size, 'compact' "
                    "keeps the newest of each key, 'compact,delete' does both",
                    &ApplyCleanupPolicy},
+    TopicConfigRow{"delete.retention.ms", "86400000", false,
+                   "when compacted: how long tombstones stay once all that they stand against is "
+                   "gone",
+                   &ApplyDeleteRetention},
     TopicConfigRow{"durability", "durable", false,
                    "what an acknowledgement promises, and what consumers see: 'durable' records on "
                    "stable storage, 'written' ones in the page cache",
                    &ApplyDurability},
     TopicConfigRow{"flush.ms", "1000", false,
                    "on a 'written' topic: how long a record may wait for its sync", &ApplyFlushMs},
+    TopicConfigRow{"max.compaction.lag.ms", "3153600000000", false,
+                   "when compacted: a record waits no longer than this for its cleaning",
+                   &ApplyMaxCompactionLag},
     TopicConfigRow{"max.message.bytes", "1048588", false, "the largest record batch, in bytes",
                    &ApplyMaxMessageBytes},
+    TopicConfigRow{"message.timestamp.after.max.ms", "3600000", false,
+                   "a record whose timestamp is further than this ahead of the broker's clock is "
+                   "refused",
+                   &ApplyTimestampAfterMaxMs},
+    TopicConfigRow{"message.timestamp.type", "CreateTime", false,
+                   "which time a record has: the producer's, 'CreateTime', or that of the broker "
+                   "when it was appended, 'LogAppendTime'",
+                   &ApplyTimestampType},
+    TopicConfigRow{
+        "min.cleanable.dirty.ratio", "0.5", false,
+        "when compacted: a partition is cleaned when this share of its complete segments "
+        "is not cleaned yet",
+        &ApplyDirtyRatio},
+    TopicConfigRow{"min.compaction.lag.ms", "0", false,
+                   "when compacted: a record is left alone at least this long",
+                   &ApplyMinCompactionLag},
     TopicConfigRow{"partitioner", "xxh3", true, "how a key names its partition", &ApplyPartitioner},
     TopicConfigRow{"retention.bytes", "-1", false,
                    "the oldest segments of a partition are dropped while it would still hold this "
@@ -129,26 +194,20 @@ constexpr std::array kRows = {
 };
 
 // Known to whoever knows Kafka, or to our design, but what they would do is not there yet.
-constexpr std::array<std::string_view, 21> kNotAvailable = {
+constexpr std::array<std::string_view, 15> kNotAvailable = {
     "compression.gzip.level",
     "compression.lz4.level",
     "compression.type",
     "compression.zstd.level",
-    "delete.retention.ms",
     "file.delete.delay.ms",
     "flush.messages",
     "index.interval.bytes",
     "local.retention.bytes",
     "local.retention.ms",
-    "max.compaction.lag.ms",
     "message.downconversion.enable",
     "message.format.version",
-    "message.timestamp.after.max.ms",
     "message.timestamp.before.max.ms",
     "message.timestamp.difference.max.ms",
-    "message.timestamp.type",
-    "min.cleanable.dirty.ratio",
-    "min.compaction.lag.ms",
     "min.insync.replicas",
     "preallocate",
 };

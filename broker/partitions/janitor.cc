@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <utility>
 
-#include "broker/runtime/clock.h"
 #include "broker/runtime/logging.h"
+#include "protocol/check.h"
 #include "protocol/limits.h"
 
 namespace cairn::broker {
@@ -25,16 +25,15 @@ void Report(const Partition& partition, std::string_view event, const absl::Stat
 
 }  // namespace
 
-Janitor::Janitor(PartitionMap& map) : Janitor(map, Options()) {}
-
-Janitor::Janitor(PartitionMap& map, Options options) : map_(map), options_(std::move(options)) {
-  if (!options_.clock) options_.clock = &WallNow;
+Janitor::Janitor(PartitionMap& map, Options options) : map_(map), options_(options) {
+  CAIRN_CHECK(options_.clock != nullptr);
 }
 
 Janitor::~Janitor() { Stop(); }
 
 void Janitor::Start() {
   expiry_due_ = Clock::now() + options_.expiry_interval;
+  retention_due_ = Clock::now() + options_.retention_interval;
   thread_ = std::thread(&Janitor::Loop, this);
 }
 
@@ -74,6 +73,14 @@ void Janitor::Run(absl::AnyInvocable<void()> job) {
   wake_.notify_one();
 }
 
+void Janitor::RetainSoon() {
+  {
+    const std::lock_guard lock(mutex_);
+    retention_due_ = Clock::now();
+  }
+  wake_.notify_one();
+}
+
 void Janitor::Loop() {
   std::unique_lock lock(mutex_);
   while (!stopping_) {
@@ -90,17 +97,20 @@ void Janitor::Loop() {
     } else if (!jobs_.empty()) {
       job = std::move(jobs_.front());
       jobs_.pop_front();
-    } else if (expiry_due_ > now) {
-      auto until = expiry_due_;
+    } else if (expiry_due_ > now && retention_due_ > now) {
+      auto until = std::min(expiry_due_, retention_due_);
       if (!visits_.empty()) until = std::min(until, visits_.begin()->first);
       if (!rolls_.empty()) until = std::min(until, rolls_.begin()->first);
       wake_.wait_until(lock, until);
       continue;
     }
+    const bool retain = retention_due_ <= now;
+    if (retain) retention_due_ = now + options_.retention_interval;
     lock.unlock();
     if (visit != nullptr) Visit(visit);
     if (job) job();
     if (expiry_due_ <= now) ExpireProducers();
+    if (retain) RetainAll();
     lock.lock();
   }
 }
@@ -108,7 +118,7 @@ void Janitor::Loop() {
 void Janitor::Visit(const std::shared_ptr<Partition>& partition) {
   const bool appended = partition->BeginVisit();
   if (partition->deleted()) return;
-  Report(*partition, "rolling a segment failed", partition->RollIfOld(options_.clock()));
+  Report(*partition, "rolling a segment failed", partition->RollIfOld(options_.clock->Now()));
   Seal(partition);
   if (appended) {
     ScheduleRoll(partition, std::min(std::chrono::milliseconds(partition->segment_ms()), kLongest) +
@@ -151,10 +161,29 @@ void Janitor::ScheduleRoll(const std::shared_ptr<Partition>& partition,
   roll_due_[partition.get()] = due;
 }
 
+void Janitor::RetainAll() {
+  const std::shared_ptr<const ServedTopics> topics = map_.Load();
+  for (const auto& [name, topic] : topics->by_name()) {
+    for (const std::shared_ptr<Partition>& partition : topic->partitions) {
+      if (stopping()) return;
+      // Read anew for each: those before may have waited for the disk.
+      const AppendClock::Ages ages = options_.clock->ForAges();
+      const absl::StatusOr<Partition::Dropped> dropped =
+          partition->Retain({.now = ages.now, .run_began = ages.run_began}, ages.trusted);
+      Report(*partition, "retention failed", dropped.status());
+      if (!dropped.ok() || dropped->from == dropped->to) continue;
+      LogInfo("retention dropped records", {{"topic", partition->topic_name()},
+                                            {"partition", partition->id().partition},
+                                            {"from", dropped->from},
+                                            {"to", dropped->to}});
+    }
+  }
+}
+
 void Janitor::ExpireProducers() {
   expiry_due_ = Clock::now() + options_.expiry_interval;
   const Timestamp before =
-      options_.clock() -
+      options_.clock->Now() -
       std::chrono::duration_cast<std::chrono::milliseconds>(kProducerIdleExpiry).count();
   const std::shared_ptr<const ServedTopics> topics = map_.Load();
   for (const auto& [name, topic] : topics->by_name()) {

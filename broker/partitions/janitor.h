@@ -3,7 +3,6 @@
 #include <chrono>
 #include <condition_variable>
 #include <deque>
-#include <functional>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -14,14 +13,15 @@
 #include "absl/functional/any_invocable.h"
 
 #include "broker/partitions/partition_map.h"
+#include "broker/runtime/append_clock.h"
 #include "protocol/types.h"
 
 namespace cairn::broker {
 
 // Background work that nobody waits for, one thread: seals complete segments, rolls old ones,
-// writes producer snapshots, forgets idle producers, and runs jobs such as removing deleted
-// directories. It visits only partitions that were written to, and those whose segment has come of
-// age.
+// writes producer snapshots, forgets idle producers, applies retention, and runs jobs such as
+// removing deleted directories. For sealing and rolling it visits only partitions that were written
+// to, and those whose segment has come of age; retention looks at every partition at its interval.
 //
 // Threads: Note and Run from any, the rest from its owner.
 class Janitor {
@@ -29,10 +29,10 @@ class Janitor {
   struct Options {
     std::chrono::milliseconds visit_delay{5000};  // after an append, so that one visit serves many
     std::chrono::milliseconds expiry_interval{std::chrono::hours(1)};
-    std::function<Timestamp()> clock;  // default: WallNow
+    std::chrono::milliseconds retention_interval{std::chrono::minutes(1)};
+    AppendClock* clock = nullptr;  // outlives the janitor
   };
 
-  explicit Janitor(PartitionMap& map);
   Janitor(PartitionMap& map, Options options);
   ~Janitor();  // stops
 
@@ -48,6 +48,9 @@ class Janitor {
   // between steps that take long.
   void Run(absl::AnyInvocable<void()> job);
   bool stopping() const;
+  // Applies retention as soon as the janitor gets to it, not only when its interval is over: for
+  // when room is needed.
+  void RetainSoon();
 
  private:
   using Clock = std::chrono::steady_clock;
@@ -57,6 +60,7 @@ class Janitor {
   void Seal(const std::shared_ptr<Partition>& partition);
   void ScheduleRoll(const std::shared_ptr<Partition>& partition, std::chrono::milliseconds in);
   void ExpireProducers();
+  void RetainAll();
 
   PartitionMap& map_;
   Options options_;
@@ -65,6 +69,7 @@ class Janitor {
   std::condition_variable wake_;
   std::multimap<Clock::time_point, std::weak_ptr<Partition>> visits_;
   std::deque<absl::AnyInvocable<void()>> jobs_;
+  Clock::time_point retention_due_;
   bool stopping_ = false;
 
   // The thread's own: which partitions have a visit scheduled for their segment's coming of age.

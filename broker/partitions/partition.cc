@@ -9,6 +9,7 @@
 #include "broker/partitions/janitor.h"
 #include "broker/partitions/open_files.h"
 #include "broker/runtime/helper_pool.h"
+#include "broker/runtime/logging.h"
 #include "broker/runtime/metrics.h"
 #include "protocol/check.h"
 #include "protocol/error_code.h"
@@ -82,6 +83,7 @@ absl::StatusOr<Partition::Appended> Partition::Append(AppendRequest request) {
   {
     const std::lock_guard lock(mutex_);
     appended = AppendLocked(request, batch);
+    if (!appended.ok()) LogFailureOnce();
     if (!appended.ok() || (appended->duplicate && !appended->pending)) return appended;
     if (!appended->duplicate) {
       rolled = NoteRoll();
@@ -192,12 +194,30 @@ storage::SyncPlan Partition::TakeUnsynced() {
   return log_ == nullptr || closed_ ? storage::SyncPlan() : log_->TakeUnsynced();
 }
 
+absl::Status Partition::Unknown(const absl::Status& why) const {
+  return MakeError(ErrorCode::kOutcomeUnknown,
+                   absl::StrFormat("partition %s-%d: appended, but the sync failed: %s; "
+                                   "whether it survives shows when the broker has restarted",
+                                   topic_name_, id_.partition.value(), why.message()));
+}
+
+void Partition::LogFailureOnce() {
+  if (deleted_ || closed_ || log_ == nullptr || log_->write_state().ok()) return;
+  if (std::exchange(told_failed_, true)) return;
+  LogError("the partition takes no writes until the broker restarts",
+           {{"topic", topic_name_}, {"partition", id_.partition}, {"reason", log_->write_state()}});
+}
+
 void Partition::FinishSync(const storage::SyncPlan& plan, const absl::Status& outcome,
                            std::vector<Due>& due) {
   Watchers watchers;
   {
     const std::lock_guard lock(mutex_);
-    if (outcome.ok()) {
+    // A sync that succeeded on a disk that failed otherwise proves nothing any more.
+    const bool disk_failed = CodeOf(log_->write_state()) == ErrorCode::kStorageFailed;
+    if (outcome.ok() && disk_failed) {
+      FailWaiting(Unknown(log_->write_state()), due);
+    } else if (outcome.ok()) {
       log_->MarkSynced(plan);
       durable_end_ = std::max(durable_end_, plan.durable_end().end);
       TakeDue(due);
@@ -205,12 +225,8 @@ void Partition::FinishSync(const storage::SyncPlan& plan, const absl::Status& ou
     } else {
       log_->MarkSyncFailed(plan, outcome);
       // Those that were appended after the plan was made can never become durable either.
-      FailWaiting(
-          MakeError(ErrorCode::kOutcomeUnknown,
-                    absl::StrFormat("partition %s-%d: appended, but the sync failed: %s; "
-                                    "whether it survives shows when the broker has restarted",
-                                    topic_name_, id_.partition.value(), outcome.message())),
-          due);
+      FailWaiting(Unknown(outcome), due);
+      told_failed_ = true;  // by the flusher
     }
     if (deleted_) log_->CloseIdle();
   }
@@ -276,6 +292,8 @@ void Partition::AfterDiskWork(const absl::Status& outcome) {
   Watchers watchers;
   {
     const std::lock_guard lock(mutex_);
+    if (log_ != nullptr && !deleted_) log_->NoteOutcome(outcome);
+    LogFailureOnce();
     // A sweep may have taken it for inactive before the file was opened.
     if (!deleted_) {
       Use();
@@ -307,9 +325,20 @@ void Partition::FindTime(Timestamp time, OnTime done) {
         if (segments.empty() || start >= end) return done(std::nullopt);
         self->services_.open_files.MakeRoom();
         auto found = storage::Log::FindTime(segments, time, start, end);
+        if (absl::IsAborted(found.status()) && self->HasChanged(segments)) {
+          return self->FindTime(time, std::move(done));
+        }
         self->AfterDiskWork(found.status());
         done(std::move(found));
       });
+}
+
+// Whether segments were dropped or replaced since that look.
+bool Partition::HasChanged(const std::vector<std::shared_ptr<storage::Segment>>& segments) const {
+  const std::lock_guard lock(mutex_);
+  if (log_ == nullptr) return false;
+  const auto now = log_->Segments();
+  return now.size() < segments.size() || !std::equal(segments.begin(), segments.end(), now.begin());
 }
 
 // ---- watching ----
@@ -480,7 +509,34 @@ void Partition::ExpireProducers(Timestamp before) {
 
 std::int64_t Partition::segment_ms() const {
   const std::lock_guard lock(mutex_);
-  return options_.log.segment_ms;
+  return options_.log.roll_ms();
+}
+
+// ---- the scrubber ----
+
+std::vector<std::shared_ptr<storage::Segment>> Partition::SealedSegments() const {
+  std::vector<std::shared_ptr<storage::Segment>> segments;
+  const std::lock_guard lock(mutex_);
+  if (!Usable().ok() || closed_) return segments;
+  segments = log_->Segments();
+  std::erase_if(segments, [](const auto& segment) { return !segment->is_sealed(); });
+  return segments;
+}
+
+bool Partition::NoticeDamage(const storage::Segment& segment) {
+  Watchers watchers;
+  {
+    const std::lock_guard lock(mutex_);
+    if (!Usable().ok() || closed_) return false;
+    const std::vector<std::shared_ptr<storage::Segment>> segments = log_->Segments();
+    const bool is_listed = std::any_of(segments.begin(), segments.end(),
+                                       [&](const auto& each) { return each.get() == &segment; });
+    if (!is_listed) return false;
+    log_->NoticeDamage();
+    TakeWatchers(watchers, /*all=*/true);
+  }
+  Tell(watchers);
+  return true;
 }
 
 // ---- open files ----

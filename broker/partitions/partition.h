@@ -3,6 +3,7 @@
 #include <atomic>
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -17,6 +18,7 @@
 #include "protocol/bytes.h"
 #include "protocol/record_batch.h"
 #include "protocol/types.h"
+#include "storage/compactor.h"
 #include "storage/log.h"
 #include "storage/retention.h"
 
@@ -186,6 +188,29 @@ class Partition : public std::enable_shared_from_this<Partition> {
   bool IsProducerSnapshotDue() const;
   void ExpireProducers(Timestamp before);
   std::int64_t segment_ms() const;
+  // Drops the segments that the topic's retention does not keep, of durable records only, and waits
+  // until that is durable. `by_time`: whether age may be judged now.
+  struct Dropped {
+    Offset from, to;  // what is not kept any more; empty if nothing was dropped
+  };
+  absl::StatusOr<Dropped> Retain(const storage::RetentionTime& time, bool by_time);
+
+  // ---- for the cleaner, on its thread ----
+  // How much this partition wants compaction, of 1; 0: not now.
+  double CompactionNeed(Timestamp now) const;
+  // One cleaning, as far as the key map reaches: cleans and swaps segment by segment, waiting for
+  // the disk. What was swapped before an error stays. Nothing wanted: a summary of zeros. Errors
+  // are those of Compactor and Log::Swap; ErrorCode::kUnknownTopic once deleted. `options.names` is
+  // this method's own.
+  absl::StatusOr<storage::Compactor::Summary> Compact(storage::Compactor::Options options,
+                                                      Timestamp now);
+
+  // ---- for the scrubber, on its thread ----
+  // Those that are sealed now, oldest first.
+  std::vector<std::shared_ptr<storage::Segment>> SealedSegments() const;
+  // Damage was found in `segment`: from there on the partition is offline, which watchers are told.
+  // False: it is not part of the log any more, and nothing happened.
+  bool NoticeDamage(const storage::Segment& segment);
 
   // ---- for open_files ----
   std::uint64_t last_used() const { return last_used_.load(std::memory_order_relaxed); }
@@ -223,12 +248,17 @@ class Partition : public std::enable_shared_from_this<Partition> {
   void TakeWatchers(Watchers& out, bool all);
   void TakeDue(std::vector<Due>& due);
   void FailWaiting(const absl::Status& why, std::vector<Due>& due);
+  void LogFailureOnce();
+  absl::Status Unknown(const absl::Status& why) const;
   // Without it.
+  bool HasChanged(const std::vector<std::shared_ptr<storage::Segment>>& segments) const;
   void MarkDirty(std::chrono::milliseconds delay);
   static void Tell(const Watchers& watchers);
   void AfterDiskWork(const absl::Status& outcome);
   bool TrimLater(Offset before, Timestamp now, OnTrimmed& done);
   absl::StatusOr<Offset> TrimNow(Offset before);
+  absl::Status WithNames(const std::function<absl::Status()>& step);
+  absl::Status SwapIn(const storage::CleanedSegment& cleaned);
 
   const TopicPartition id_;
   const std::string topic_name_;
@@ -254,6 +284,7 @@ class Partition : public std::enable_shared_from_this<Partition> {
   bool appended_ = false;      // since the janitor's last visit
   bool deleted_ = false;
   bool closed_ = false;
+  bool told_failed_ = false;  // the broker's own log says so
 };
 
 }  // namespace cairn::broker

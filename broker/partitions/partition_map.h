@@ -21,6 +21,9 @@ struct TopicOptions {
   PartitionOptions partition;
   std::int64_t batch_bytes_max = kBatchBytesDefault;  // max.message.bytes
   bool validate_full = false;                         // validate.records=full
+  bool log_append_time = false;                       // message.timestamp.type=LogAppendTime
+  // How far ahead of the broker's clock a record's timestamp may be.
+  std::int64_t timestamp_after_max_ms = 3600 * 1000;
 };
 
 // A topic as it is served. Never changed once published: an altered or grown topic is a new one

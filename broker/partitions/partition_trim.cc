@@ -45,6 +45,25 @@ void Partition::TrimTo(Offset before, Timestamp now, OnTrimmed done) {
                            });
 }
 
+absl::StatusOr<Partition::Dropped> Partition::Retain(const storage::RetentionTime& time,
+                                                     bool by_time) {
+  Dropped dropped;
+  {
+    const std::lock_guard lock(mutex_);
+    // What cannot be written to, because of damage or a failed disk, is kept as it is.
+    if (!Usable().ok() || closed_ || !log_->write_state().ok()) return dropped;
+    if (options_.cleanup == CleanupPolicy::kCompact) return dropped;
+    storage::RetentionPolicy policy = options_.retention;
+    if (!by_time) policy.ms = storage::RetentionPolicy::kUnlimited;
+    dropped.from = dropped.to = log_->log_start();
+    const Offset start = log_->RetentionStart(policy, time, durable_end_);
+    if (start == dropped.from) return dropped;
+    dropped.to = start;
+  }
+  RETURN_IF_ERROR(TrimNow(dropped.to).status());
+  return dropped;
+}
+
 bool Partition::TrimLater(Offset before, Timestamp now, OnTrimmed& done) {
   {
     const std::lock_guard lock(mutex_);

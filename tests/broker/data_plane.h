@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <chrono>
 #include <condition_variable>
 #include <filesystem>
@@ -75,6 +76,25 @@ class Answer {
 };
 
 inline std::string Text(const absl::Status& status) { return std::string(status.message()); }
+
+// Clocks that stand still until told to go.
+class FakeClocks {
+ public:
+  void Pass(std::chrono::milliseconds time) {
+    monotonic_ += time.count();
+    wall_ += time.count();
+  }
+  void SetBack(std::chrono::milliseconds time) { wall_ -= time.count(); }
+  void SetAhead(std::chrono::milliseconds time) { wall_ += time.count(); }
+  AppendClock::Sources Sources() {
+    return {.wall = [this] { return Timestamp(wall_.load()); },
+            .monotonic = [this] { return std::chrono::milliseconds(monotonic_.load()); }};
+  }
+
+ private:
+  std::atomic<std::int64_t> wall_{kNow.value()};
+  std::atomic<std::int64_t> monotonic_{5'000'000};
+};
 
 class TestSink : public AckSink {
  public:
@@ -167,6 +187,9 @@ class DataPlane {
     Flusher::Options flusher;
     Janitor::Options janitor;
     std::int64_t files_max = 10'000;
+    // It is always now, unless the test says otherwise.
+    AppendClock::Sources clocks{.wall = [] { return kNow; },
+                                .monotonic = [] { return std::chrono::milliseconds(0); }};
   };
 
   explicit DataPlane(const std::filesystem::path& path) : DataPlane(path, Options()) {}
@@ -174,7 +197,8 @@ class DataPlane {
       : data_dir_(Value(storage::DataDir::Open(path))),
         open_files_(options.files_max, helpers_),
         flusher_(*data_dir_, metrics_, std::move(options.flusher)),
-        janitor_(map_, WithClock(std::move(options.janitor))) {
+        clock_(std::move(options.clocks)),
+        janitor_(map_, WithClock(options.janitor)) {
     flusher_.Start();
     janitor_.Start();
   }
@@ -209,6 +233,8 @@ class DataPlane {
   OpenFiles& open_files() { return open_files_; }
   Metrics& metrics() { return metrics_; }
   HelperPool& helpers() { return helpers_; }
+  AppendClock& clock() { return clock_; }
+  Janitor& janitor() { return janitor_; }
 
   template <typename T>
   static T Value(absl::StatusOr<T> value) {
@@ -218,9 +244,8 @@ class DataPlane {
   }
 
  private:
-  // It is always now, unless the test says otherwise.
-  static Janitor::Options WithClock(Janitor::Options options) {
-    if (!options.clock) options.clock = [] { return kNow; };
+  Janitor::Options WithClock(Janitor::Options options) {
+    options.clock = &clock_;
     return options;
   }
 
@@ -230,6 +255,7 @@ class DataPlane {
   HelperPool helpers_;
   OpenFiles open_files_;
   Flusher flusher_;
+  AppendClock clock_;
   Janitor janitor_;
   std::unique_ptr<Catalog> catalog_;
 };

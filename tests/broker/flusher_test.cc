@@ -3,6 +3,7 @@
 #include <atomic>
 
 #include "tests/broker/data_plane.h"
+#include "tests/storage/file_size_limit.h"
 
 namespace cairn::broker {
 namespace {
@@ -105,6 +106,27 @@ TEST_CASE("Flusher: a failed sync is answered as unknown and is final for its pa
   CHECK(CodeOf(Append(*bad, batch, Durability::kDurable, std::make_shared<TestSink>()).status()) ==
         ErrorCode::kOutcomeUnknown);
   CHECK(AppendDurably(*good, {"d"}) == Offset(0));
+}
+
+TEST_CASE("Flusher: a sync that succeeds after a write failed acknowledges nothing any more",
+          "[broker][flusher]") {
+  Bench bench;
+  const auto bad = bench.plane->NewPartition("bad");
+  const auto good = bench.plane->NewPartition("good");
+  bench.disk.valve.Close();
+  REQUIRE(Append(*good, BatchOf({"x"})).ok());
+  bench.disk.valve.WaitForFlusher();
+  const auto sink = std::make_shared<TestSink>();
+  REQUIRE(Append(*bad, BatchOf({"a"}), Durability::kDurable, sink, 1).ok());
+  {
+    const storage::FileSizeLimit limit(100'000);
+    const std::string large(200'000, 'x');
+    CHECK(CodeOf(Append(*bad, BatchOf({large})).status()) == ErrorCode::kStorageFailed);
+  }
+  bench.disk.valve.Open();
+  CHECK(CodeOf(sink->Wait(1)[0].status) == ErrorCode::kOutcomeUnknown);
+  CHECK(bad->ends().durable_end == Offset(0));
+  CHECK(AppendDurably(*good, {"y"}) == Offset(1));
 }
 
 TEST_CASE("Flusher: what was appended while a sync failed is unknown too", "[broker][flusher]") {

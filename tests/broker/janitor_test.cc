@@ -1,20 +1,16 @@
 #include "broker/partitions/janitor.h"
 
-#include <atomic>
-
 #include "tests/broker/data_plane.h"
 
 namespace cairn::broker {
 namespace {
-
-constexpr std::int64_t kHour = 3600 * 1000;
 
 struct Tended {
   Tended() {
     DataPlane::Options options;
     options.janitor.visit_delay = std::chrono::milliseconds(0);
     options.janitor.expiry_interval = std::chrono::milliseconds(1);
-    options.janitor.clock = [this] { return Timestamp(now.load()); };
+    options.clocks = clocks.Sources();
     plane = std::make_unique<DataPlane>(dir.path(), std::move(options));
   }
   int CountFiles(const std::string& directory, const std::string& extension) {
@@ -26,7 +22,7 @@ struct Tended {
   }
 
   TempDir dir;
-  std::atomic<std::int64_t> now{kNow.value()};
+  FakeClocks clocks;
   std::unique_ptr<DataPlane> plane;
 };
 
@@ -37,7 +33,7 @@ TEST_CASE("Janitor: a segment older than segment.ms is rolled and sealed though 
   options.log.segment_ms = 1000;
   const auto partition = tended.plane->NewPartition("orders", options);
   AppendDurably(*partition, {"a"});
-  tended.now += kHour;
+  tended.clocks.Pass(std::chrono::hours(1));
   CHECK(Eventually([&] { return tended.CountFiles("orders-0", ".index") == 1; }));
   CHECK(AppendDurably(*partition, {"b"}) == Offset(1));
   CHECK(ReadValues(*partition, Offset(0)) == std::vector<std::string>{"a", "b"});
@@ -60,9 +56,9 @@ TEST_CASE("Janitor: a producer that has not written for a day is forgotten", "[b
   topic->partitions.push_back(partition);
   tended.plane->map().Put(topic);
   REQUIRE(Append(*partition, BatchOf({"a"}, {ProducerId(1), 0})).ok());
-  tended.now += 23 * kHour;
+  tended.clocks.Pass(std::chrono::hours(23));
   REQUIRE(Append(*partition, BatchOf({"b"}, {ProducerId(1), 1})).ok());
-  tended.now += 2 * kHour;
+  tended.clocks.Pass(std::chrono::hours(2));
   CHECK(Eventually([&] {
     const auto next = Append(*partition, BatchOf({"c"}, {ProducerId(1), 7}));
     return CodeOf(next.status()) == ErrorCode::kUnknownProducer;
@@ -71,7 +67,9 @@ TEST_CASE("Janitor: a producer that has not written for a day is forgotten", "[b
 
 TEST_CASE("Janitor: jobs run in order, and not after Stop", "[broker][janitor]") {
   PartitionMap map;
-  Janitor janitor(map);
+  FakeClocks clocks;
+  AppendClock clock(clocks.Sources());
+  Janitor janitor(map, {.clock = &clock});
   std::vector<int> order;
   Answer<bool> last;
   janitor.Start();

@@ -49,6 +49,8 @@ class WrongUsage(unittest.TestCase):
                 (["consume", "x", "-n", "-1"], "--count"),
                 (["offsets", "x", "--at", "noon"], "noon"),
                 (["status", "--format", "xml"], "xml"),
+                (["-b", "localhost", "status"], "HOST:PORT"),
+                (["-b", "localhost:0", "topic", "list"], "localhost:0"),
         ):
             result = run(*arguments)
             self.assertEqual((result.code, result.out), (2, b""), (arguments, result.err))
@@ -82,7 +84,7 @@ class NoBroker(unittest.TestCase):
 
     def test_a_broken_address_is_an_error(self):
         result = run("-b", "nowhere", "status")
-        self.assertEqual(result.code, 1)
+        self.assertEqual(result.code, 2)
         self.assertIn("nowhere", result.err)
 
     def test_the_environment_names_the_broker(self):
@@ -171,6 +173,36 @@ class Failures(unittest.TestCase):
         self.assertEqual((status["problems"], status["clean_start"]), ([], True))
         self.assertGreater(status["disk_free"], 0)
         self.assertIn(self.broker.data, self.broker.ok("status").decode())
+        self.assertTrue(status["scrub"]["enabled"])
+
+    def test_status_tells_what_the_last_start_did(self):
+        with Broker() as broker:
+            broker.ok("topic", "create", "torn", "-p", "3")
+            broker.ok("produce", "torn", "-p", "1", "--acks", "durable", stdin=b"a\nb\n")
+            broker.kill()
+            with open(os.path.join(broker.data, "torn-1", "0" * 20 + ".log"), "r+b") as segment:
+                data, end = segment.read(), 0
+                while data[end + 16] == 2:  # magic: there is a batch
+                    end += 12 + int.from_bytes(data[end + 8:end + 12], "big")
+                segment.seek(end)
+                segment.write(b"torn")
+            broker.start()
+            status = json.loads(broker.ok("status", "--format", "json"))
+            self.assertFalse(status["clean_start"])
+            torn = next(p for p in status["recovered"] if p["topic"] == "torn")
+            self.assertEqual((torn["partition"], torn["bytes_cut"], torn["batches_cut"]), (1, 4, 0))
+            self.assertEqual((torn["leader_epoch"], torn["offline_from"]), (1, None))
+            sums = status["recovery_sums"]
+            self.assertEqual((sums["bytes_cut"], sums["offline"]), (4, 0))
+            self.assertEqual(sums["partitions"], 4)  # and the catalog's
+            self.assertEqual(sums["epochs_raised"], 2)  # two have files
+            text = broker.ok("status").decode()
+            self.assertRegex(text, r"torn +1 +\d+ +4 +0 +\w+ +1 +-")
+            broker.restart()
+            status = json.loads(broker.ok("status", "--format", "json"))
+            self.assertTrue(status["clean_start"])
+            self.assertEqual(status["recovered"], [])
+            self.assertEqual(status["recovery_sums"]["bytes_scanned"], 0)
 
 
 class Damage(unittest.TestCase):

@@ -88,6 +88,33 @@ class Logs(unittest.TestCase):
             self.assertEqual(result.code, 1)
             self.assertIn("nothing", result.err)
 
+    def repair(self, *more):
+        return run("log", "repair", self.copy, *more)
+
+    def test_repair_says_what_it_would_do_and_does_it_when_told(self):
+        path = self.sealed()
+        self.assertEqual(self.repair(), (0, b"", ""))
+        self.flip(path, os.path.getsize(path) // 2)
+        dry = self.repair()
+        self.assertEqual(dry.code, 1, dry)
+        self.assertRegex(dry.out.decode(), f"(cut|move) t-0/{os.path.basename(path)} ")
+        self.assertRegex(dry.out.decode(), r"lost t-0 offsets \d+ to \d+")
+        self.assertIn("--execute", dry.err)
+        self.assertEqual(self.repair().out, dry.out)
+        done = self.repair("--execute")
+        self.assertEqual((done.code, done.out, done.err), (0, dry.out, ""))
+        self.assertTrue(os.listdir(os.path.join(self.copy, "quarantine")))
+        self.assertEqual(run("log", "verify", self.copy), (0, b"", ""))
+        self.assertEqual(self.repair(), (0, b"", ""))
+
+    def test_repair_for_programs_and_of_one_partition(self):
+        os.remove(os.path.join(self.copy, "t-1", "manifest"))
+        self.flip(self.sealed(), 100)
+        out = run("log", "repair", os.path.join(self.copy, "t-1"), "--format", "json").out
+        steps = [json.loads(line) for line in out.splitlines()]
+        self.assertEqual([s["file"] for s in steps if s["action"] == "write"], ["t-1/manifest"])
+        self.assertFalse([s for s in steps if s["action"] in ("cut", "lost")])
+
     def test_dump_shows_every_batch(self):
         out = run("log", "dump", os.path.join(self.broker.data, "t-0"), "--format", "json")
         self.assertEqual((out.code, out.err), (0, ""))

@@ -27,7 +27,8 @@ Result = collections.namedtuple("Result", "code out err")
 class Broker:
     """A cairnd on a free loopback port; `with Broker() as broker:` stops it and removes its data."""
 
-    def __init__(self):
+    def __init__(self, *flags):
+        self.flags = flags
         self.folder = tempfile.mkdtemp(prefix="cairn-cli-test-")
         self.data = os.path.join(self.folder, "data")
         self.process = None
@@ -45,7 +46,7 @@ class Broker:
     def start(self):
         self.log = open(os.path.join(self.folder, "cairnd.log"), "ab")
         self.process = subprocess.Popen(
-            [CAIRND, "--data-dir", self.data, "--listen", "127.0.0.1:0"],
+            [CAIRND, "--data-dir", self.data, "--listen", "127.0.0.1:0", *self.flags],
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=self.log)
         line = self.process.stdout.readline().decode()
         if not line.startswith("cairnd ready on "):

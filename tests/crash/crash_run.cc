@@ -324,13 +324,15 @@ class CrashRun {
   }
 
   int Judge() {
+    const std::int64_t check_began = MonotonicNow();
     const Verdict verdict = CheckHistory(history_);
+    const double check_ms = static_cast<double>(MonotonicNow() - check_began) / 1e6;
     std::sort(start_ms_.begin(), start_ms_.end());
     std::printf("cycles %d (%d ended while starting); %d torn tails cut\n",
                 static_cast<int>(history_.faults.size()), ended_while_starting_, CountCutTails());
     std::printf("%s", CountsText(verdict).c_str());
-    std::printf("start to ready: median %.0f ms, longest %.0f ms\n",
-                start_ms_[start_ms_.size() / 2], start_ms_.back());
+    std::printf("start to ready: median %.0f ms, longest %.0f ms; history checked in %.0f ms\n",
+                start_ms_[start_ms_.size() / 2], start_ms_.back(), check_ms);
     const bool kept = verdict.findings.clean() && broken_.ok();
     if (!verdict.findings.clean()) std::printf("%s", verdict.findings.Text().c_str());
     if (!broken_.ok()) std::printf("broken off: %s\n", std::string(broken_.message()).c_str());

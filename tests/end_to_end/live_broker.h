@@ -28,8 +28,9 @@ namespace cairn::test {
 // A broker that keeps its port over restarts, so that clients find it again.
 class LiveBroker {
  public:
-  explicit LiveBroker(const std::filesystem::path& root = std::filesystem::temp_directory_path())
-      : directory_(root) {
+  explicit LiveBroker(const std::filesystem::path& root = std::filesystem::temp_directory_path(),
+                      const broker::ServerOptions& options = broker::ServerOptions())
+      : directory_(root), options_(options) {
     broker::SetLogLevel(broker::LogLevel::kError);
     options_.data_dir = directory_ / "data";
     options_.listen.address.port = 0;

@@ -55,7 +55,7 @@ def stored(daemon, codec):
 
 def damage_is_found(daemon):
     """The reader that the others rely on refuses every kind of damage it is there to find."""
-    path = kafka_log.segment_paths(daemon.partition_folder("none", 0))[0]
+    path = kafka_log.segments(daemon.partition_folder("none", 0))[0][2]
     with open(path, "rb") as file:
         good = file.read()
     first = record_batch.LENGTH_END + record_batch.read_header(good).batch_length

@@ -2,14 +2,16 @@
 
     kafka_log.py DIR        one JSON object per record, in offset order
 
-Every batch is verified: magic, checksum, that it and its records follow the ones before without a gap,
-and that only zeros, and only in the last segment, come after the last batch.
+Every batch is verified: magic, checksum, that it and its records follow the ones before without a gap
+(in segments that compaction cleaned, named .g1.log and so on: that offsets rise), and that only zeros,
+and only in the last segment, come after the last batch.
 """
 
 import base64
 import collections
 import json
 import os
+import re
 import sys
 
 import record_batch
@@ -24,33 +26,45 @@ class DamagedLog(Exception):
         self.path, self.position, self.reason = path, position, reason
 
 
-def segment_paths(directory):
-    """The segments in order: their names are the base offset in 20 digits."""
-    return [os.path.join(directory, name) for name in sorted(os.listdir(directory))
-            if name.endswith(".log")]
+SEGMENT_NAME = re.compile(r"(\d{20})(?:\.g(\d+))?\.log")
+
+
+def segments(directory):
+    """(base offset, generation, path) of each segment in order. The names are the base offset in 20
+    digits, and a generation if the segment was cleaned; the newest of a base counts."""
+    found = {}
+    for name in os.listdir(directory):
+        match = SEGMENT_NAME.fullmatch(name)
+        if match:
+            base, generation = int(match[1]), int(match[2] or 0)
+            found[base] = max(found.get(base, (0, "")), (generation, os.path.join(directory, name)))
+    return [(base, generation, path) for base, (generation, path) in sorted(found.items())]
 
 
 def read_partition(directory):
     """Yields an Entry for each record. Raises DamagedLog at the first thing that is not right."""
-    paths = segment_paths(directory)
+    found = segments(directory)
     last = None
-    for path in paths:
-        base = int(os.path.basename(path)[:-len(".log")])
-        for position, batch, records in read_segment(path, may_end_in_zeros=path == paths[-1]):
+    for base, generation, path in found:
+        expected = base if last is None else last.base_offset + last.last_offset_delta + 1
+        if base < expected:
+            continue  # a cleaned segment in front reaches over it
+        cleaned = generation > 0
+        for position, batch, records in read_segment(path, path == found[-1][2], cleaned):
             expected = base if last is None else last.base_offset + last.last_offset_delta + 1
-            if batch.base_offset != expected:
+            if batch.base_offset < expected or (batch.base_offset > expected and not cleaned):
                 raise DamagedLog(path, position, f"offset {batch.base_offset} follows {expected - 1}")
             if last is not None and batch.leader_epoch < last.leader_epoch:
                 raise DamagedLog(path, position, "the leader epoch falls from"
                                  f" {last.leader_epoch} to {batch.leader_epoch}")
-            if position == 0 and batch.base_offset != base:
+            if position == 0 and batch.base_offset != base and not cleaned:
                 raise DamagedLog(path, 0, f"begins with offset {batch.base_offset}")
             last = batch
             for offset, record in records:
                 yield Entry(offset, *record, batch)
 
 
-def read_segment(path, may_end_in_zeros):
+def read_segment(path, may_end_in_zeros, cleaned=False):
     """Yields (position, Batch, [(offset, Record)…]) for each batch of a segment."""
     with open(path, "rb") as file:
         data = memoryview(file.read())
@@ -65,7 +79,9 @@ def read_segment(path, may_end_in_zeros):
         except record_batch.BadBatch as error:
             raise DamagedLog(path, at, str(error)) from error
         offsets = [offset - batch.base_offset for offset, _ in records]
-        if offsets != list(range(len(records))) or batch.last_offset_delta != len(records) - 1:
+        rising = all(a < b for a, b in zip([-1] + offsets, offsets + [batch.last_offset_delta + 1]))
+        dense = offsets == list(range(len(records))) and batch.last_offset_delta == len(records) - 1
+        if not (rising if cleaned else dense and records):
             raise DamagedLog(path, at, f"record offsets are not dense: {offsets[:10]}…,"
                              f" last {batch.last_offset_delta}")
         yield at, batch, records

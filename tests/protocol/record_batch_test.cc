@@ -163,7 +163,6 @@ TEST_CASE("RecordBatch: counts that cannot be are damage", "[protocol][record_ba
   CHECK_FALSE(parses(7, 5));
   CHECK(parses(0, 0));  // what compaction may leave
   CHECK_FALSE(parses(0, -1));
-  CHECK_FALSE(parses(0, -1));
   CHECK_FALSE(parses(-1, 5));
   CHECK_FALSE(parses(INT32_MIN, 5));
   CHECK_FALSE(parses(1'000'001, 1'000'000));

@@ -16,6 +16,7 @@
 #include "storage/manifest.h"
 #include "storage/partition_meta.h"
 #include "storage/producer_table.h"
+#include "storage/scrub_state.h"
 #include "tests/storage/damage.h"
 #include "tests/storage/temp_dir.h"
 
@@ -23,13 +24,22 @@ namespace cairn::storage {
 namespace {
 
 const std::filesystem::path kGolden = CAIRN_GOLDEN_DATA;
-const char* const kNames[] = {"format-v1", "partition.meta-v1", "manifest-v1",          "log-v1",
-                              "index-v1",  "frontier-v1",       "producers.snapshot-v1"};
+const char* const kNames[] = {
+    "format-v1", "partition.meta-v1", "manifest-v1",           "log-v1",
+    "index-v1",  "frontier-v1",       "producers.snapshot-v1", "scrub-v1"};
 
 const TopicId kCluster = *ParseTopicId("c0ffee00-1234-4abc-8def-001122334455");
 const LogIdentity kOrders{*ParseTopicId("0badcafe-5678-4abc-8def-66778899aabb"), "orders",
                           PartitionIndex(1)};
 const TopicPartition kPartition{kOrders.topic, kOrders.partition};
+
+const ScrubState kScrubState{.round_began = Timestamp(1'700'000'061'000),
+                             .completed = Timestamp(1'700'000'000'000),
+                             .segments = 2,
+                             .bytes = 1'057'576,
+                             .damages = 1,
+                             .partition = kPartition,
+                             .segment_base = Offset(4096)};
 
 // Hex digits, in any grouping; what follows ";" in a line is for people.
 Bytes FromHex(std::istream& in) {
@@ -77,6 +87,7 @@ std::vector<ManifestEntry> GoldenEntries() {
           SegmentDropped{Offset(0)},
           SegmentSwapped{Offset(4096),
                          1,
+                         Offset(8000),
                          {.next_offset = Offset(8192),
                           .length = 65'536,
                           .first_append_time = Timestamp(1'700'000'061'000),
@@ -153,6 +164,7 @@ Bytes MadeFrontier() {
 }
 
 Bytes Made(const std::string& name) {
+  if (name == "scrub-v1") return EncodeScrubState(kScrubState);
   if (name == "format-v1") return EncodeFormat({kCluster, 16});
   if (name == "partition.meta-v1") return EncodePartitionMeta(kOrders);
   if (name == "log-v1") return MadeLog();
@@ -201,7 +213,7 @@ TEST_CASE("Golden: a manifest is read", "[storage][golden]") {
                                                   .last_append_time = Timestamp(1'700'000'120'000),
                                                   .max_timestamp = Timestamp(1'700'000'119'999),
                                                   .fingerprint = 0x0123456789abcdef},
-                                    1}});
+                                    1, Offset(8000)}});
 }
 
 TEST_CASE("Golden: a segment's batches are read", "[storage][golden]") {
@@ -254,6 +266,20 @@ TEST_CASE("Golden: an index and a producer snapshot are read", "[storage][golden
   CHECK(producers->second.end == Offset(4126));
   CHECK(producers->second.segment_base == Offset(4096));
   CHECK(producers->second.position == 9000);
+}
+
+TEST_CASE("Golden: a scrub's progress is read, and what is none is not believed",
+          "[storage][golden]") {
+  const Bytes whole = Golden("scrub-v1");
+  const auto state = DecodeScrubState(whole);
+  REQUIRE(state.ok());
+  CHECK(*state == kScrubState);
+  const auto check = [](const Bytes& damaged, std::size_t at) {
+    INFO("damaged at " << at);
+    CHECK_FALSE(DecodeScrubState(damaged).ok());
+  };
+  ForEveryCut(whole, check);
+  ForEveryFlip(whole, check);
 }
 
 TEST_CASE("Golden: the examples in FORMAT.md are these files", "[storage][golden]") {

@@ -242,8 +242,8 @@ TEST_CASE("Manifest: a cleaned segment takes the place of all that it reaches ov
                                                 SegmentSealed{Offset(base), Sealed(base + 10)}};
     REQUIRE(manifest->Append(entries).ok());
   }
-  REQUIRE(manifest->Append(SegmentSwapped{Offset(0), 1, Sealed(10)}).ok());
-  REQUIRE(manifest->Append(SegmentSwapped{Offset(0), 2, Sealed(30)}).ok());
+  REQUIRE(manifest->Append(SegmentSwapped{Offset(0), 1, Offset(10), Sealed(10)}).ok());
+  REQUIRE(manifest->Append(SegmentSwapped{Offset(0), 2, Offset(30), Sealed(30)}).ok());
   REQUIRE(manifest->state().segments.size() == 2);
   CHECK(manifest->state().segments[0].generation == 2);
   CHECK(manifest->state().segments[0].sealed == Sealed(30));
@@ -262,15 +262,17 @@ TEST_CASE("Manifest: a swap that does not fit is damage and changes nothing",
     REQUIRE(ApplyManifestEntry(SegmentOpened{Offset(base), Timestamp(base)}, state).ok());
     REQUIRE(ApplyManifestEntry(SegmentSealed{Offset(base), Sealed(base + 10)}, state).ok());
   }
-  REQUIRE(ApplyManifestEntry(SegmentSwapped{Offset(10), 3, Sealed(20)}, state).ok());
+  REQUIRE(ApplyManifestEntry(SegmentSwapped{Offset(10), 3, Offset(20), Sealed(20)}, state).ok());
   const ManifestState before = state;
   const std::vector<ManifestEntry> misfits = {
-      SegmentSwapped{Offset(5), 4, Sealed(20)},   // no such base
-      SegmentSwapped{Offset(10), 3, Sealed(20)},  // not a later generation
-      SegmentSwapped{Offset(0), 3, Sealed(20)},   // nor for one of those it reaches over
-      SegmentSwapped{Offset(0), 4, Sealed(15)},   // ends within one
-      SegmentSwapped{Offset(10), 4, Sealed(10)},  // ends where it begins
-      SegmentSealed{Offset(10), Sealed(20)}};     // sealed in the ordinary way
+      SegmentSwapped{Offset(10), 4, Offset(21), Sealed(20)},  // clean beyond its end
+      SegmentSwapped{Offset(10), 4, Offset(9), Sealed(20)},   // clean before its beginning
+      SegmentSwapped{Offset(5), 4, Offset(20), Sealed(20)},   // no such base
+      SegmentSwapped{Offset(10), 3, Offset(20), Sealed(20)},  // not a later generation
+      SegmentSwapped{Offset(0), 3, Offset(20), Sealed(20)},  // nor for one of those it reaches over
+      SegmentSwapped{Offset(0), 4, Offset(15), Sealed(15)},  // ends within one
+      SegmentSwapped{Offset(10), 4, Offset(10), Sealed(10)},  // ends where it begins
+      SegmentSealed{Offset(10), Sealed(20)}};                 // sealed in the ordinary way
   for (const ManifestEntry& misfit : misfits) {
     CHECK(absl::IsDataLoss(ApplyManifestEntry(misfit, state)));
     CHECK(state == before);

@@ -1,3 +1,4 @@
+#include "tests/storage/file_size_limit.h"
 #include "tests/storage/log_fixture.h"
 
 namespace cairn::storage {
@@ -437,6 +438,20 @@ TEST_CASE("Recovery: the second start after a lost frontier cut what the first h
   CHECK(ReadBack(log.fixture.LogFile(0)).size() >= log.whole.size());
 }
 
+TEST_CASE("Recovery: what stood right before the damage was cold for ever", "[storage][recovery]") {
+  ThreeBatches log(3);
+  std::filesystem::remove(log.fixture.data() / "frontier");
+  Bytes damaged = ReadBack(log.fixture.LogFile(0));
+  damaged[log.ends[0] + 70] ^= std::byte{1};
+  WriteFile(log.fixture.LogFile(0), damaged);
+  log.fixture.Open();
+  REQUIRE(log.fixture.report().offline_from == Offset(2));
+  absl::Status status;
+  const Bytes before = log.fixture.ReadAll(Offset(0), 1 << 20, status);
+  CHECK(status.ok());
+  CHECK(before.size() == log.ends[0]);
+}
+
 TEST_CASE("Recovery: a log that a lost frontier had covered is known again once it was recovered",
           "[storage][recovery]") {
   ThreeBatches log(3);
@@ -447,6 +462,68 @@ TEST_CASE("Recovery: a log that a lost frontier had covered is known again once 
   CHECK(log.fixture.data_dir().frontier().Knows(
       {LogFixture::Identity().topic, LogFixture::Identity().partition}));
   CHECK(log.fixture.ReadAll().size() == log.whole.size());
+}
+
+TEST_CASE("Recovery: after a clean stop nothing is scanned", "[storage][recovery]") {
+  LogFixture fixture({.segment_bytes = 2000});
+  for (int i = 0; i < 50; ++i) {
+    Bytes batch = MakeBatch(3, 50, kNow, ProducerId(7), 3 * i);
+    fixture.AppendBytes(batch);
+  }
+  fixture.Crash();
+  CHECK(fixture.report().has_work());
+  CHECK(fixture.report().bytes_scanned > 0);
+  CHECK(fixture.report().raised_to != kNoEpoch);
+  fixture.Append(3);
+  fixture.Reopen();
+  CHECK_FALSE(fixture.report().has_work());
+  CHECK(fixture.report().bytes_scanned == 0);
+  CHECK(fixture.report().raised_to == kNoEpoch);
+}
+
+TEST_CASE("Recovery: the producers are read from where their snapshot ends",
+          "[storage][recovery]") {
+  LogFixture fixture;
+  const auto append = [&](int from, int to) {
+    for (int i = from; i < to; ++i) {
+      Bytes batch = MakeBatch(1, 1000, kNow, ProducerId(7), i);
+      fixture.AppendBytes(batch);
+    }
+  };
+  append(0, 100);
+  fixture.Sync();
+  REQUIRE(fixture.log().WriteProducerSnapshot().ok());
+  append(100, 103);
+  fixture.Sync();
+  const ProducerTable table = fixture.log().producers();
+  fixture.Crash();
+  CHECK(fixture.report().producers_rebuilt);
+  CHECK(fixture.report().bytes_scanned < 4 * 1200);
+  CHECK(fixture.log().producers() == table);
+}
+
+TEST_CASE("Recovery: a start that failed while it dropped an empty segment left the log offline",
+          "[storage][recovery]") {
+  LogFixture fixture({.segment_bytes = 1});
+  fixture.Append(2);
+  fixture.Sync();
+  fixture.Append(2);  // in a segment of its own, of which nothing got to the disk
+  fixture.Kill();
+  std::filesystem::resize_file(fixture.LogFile(2), 0);
+  std::filesystem::remove(fixture.data() / "frontier");
+  {
+    auto data_dir = DataDir::Open(fixture.data());
+    REQUIRE(data_dir.ok());
+    const FileSizeLimit limit(10);  // the manifest cannot be written
+    RecoveryReport report;
+    REQUIRE_FALSE(
+        Log::Open(**data_dir, LogFixture::Identity(), fixture.options(), kNow, report).ok());
+  }
+  fixture.Open();
+  CHECK(fixture.report().damage.ok());
+  CHECK(fixture.log().log_end() == Offset(2));
+  CHECK(fixture.Append(1) == Offset(2));
+  fixture.ReadAll();
 }
 
 }  // namespace

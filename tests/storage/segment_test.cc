@@ -1,10 +1,10 @@
 #include <atomic>
 #include <mutex>
-#include <sys/mount.h>
 #include <thread>
 
 #include "tests/storage/file_size_limit.h"
 #include "tests/storage/log_fixture.h"
+#include "tests/storage/small_disk.h"
 
 namespace cairn::storage {
 namespace {
@@ -36,24 +36,6 @@ TEST_CASE("Segment: after a restart bytes are cold until they were prepared",
   CHECK(fixture.ReadAll() == all);
   CHECK(fixture.log().Read(Offset(25), Offset(30), 1, cursor)->cold == nullptr);
 }
-
-// A disk of a few MiB, where the process may mount one.
-class SmallDisk {
- public:
-  SmallDisk() {
-    std::filesystem::create_directories(path());
-    mounted_ = ::mount("tmpfs", path().c_str(), "tmpfs", 0, "size=3m") == 0;
-  }
-  ~SmallDisk() {
-    if (mounted_) ::umount2(path().c_str(), MNT_DETACH);
-  }
-  std::filesystem::path path() const { return temp_.path() / "data"; }
-  bool is_mounted() const { return mounted_; }
-
- private:
-  TempDir temp_;
-  bool mounted_ = false;
-};
 
 TEST_CASE("Segment: a full disk refuses batches, and takes them again when there is room",
           "[storage][segment]") {

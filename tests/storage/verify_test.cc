@@ -112,6 +112,55 @@ TEST_CASE("Verify: derived files are only noted", "[storage][verify]") {
   CHECK(verified.summary.notes == 3);
 }
 
+TEST_CASE("Verify: a frontier cut between two entries is found", "[storage][verify]") {
+  LogFixture fixture({.segment_bytes = 400});
+  Seal(fixture);
+  fixture.StopCleanly();
+  const std::filesystem::path path = fixture.data() / "frontier";
+  const Bytes whole = ReadBack(path);
+  // Nothing; a part of its header; the header alone; with the note of the start; and one more.
+  for (const std::size_t size : {0u, 8u, 32u, 80u, 128u}) {
+    WriteFile(path, ByteView(whole).first(size));
+    INFO("the frontier's first " << size << " bytes of " << whole.size());
+    bool named = false;
+    const absl::StatusOr<VerifySummary> summary =
+        VerifyDataDirectory(fixture.data(), [&](const Finding& finding) {
+          named |= finding.file == path && finding.severity == Finding::Severity::kDamage;
+        });
+    CHECK(summary->damages > 0);
+    CHECK(named);
+  }
+}
+
+TEST_CASE("Verify: files of another partition are found, and where they stand",
+          "[storage][verify]") {
+  LogFixture fixture({.segment_bytes = 400});
+  Seal(fixture);
+  fixture.StopCleanly();
+  LogFixture other({.segment_bytes = 500});
+  for (int i = 0; i < 7; ++i) other.Append(2, 120);
+  other.Sync();
+  other.SealAll();
+  other.StopCleanly();
+  const std::string name = GENERATE("manifest", "00000000000000000000.log");
+  std::filesystem::copy_file(other.directory() / name, fixture.directory() / name,
+                             std::filesystem::copy_options::overwrite_existing);
+  CHECK(Verify(fixture.data()).summary.damages > 0);
+  CHECK(Verify(other.data()).summary.damages == 0);
+  std::filesystem::rename(other.LogFile(0), other.LogFile(9000));
+  CHECK(Verify(other.data()).summary.damages > 1);
+}
+
+TEST_CASE("Verify: the directory of a partition twice, and a lost catalog", "[storage][verify]") {
+  LogFixture fixture;
+  fixture.Append(3);
+  fixture.StopCleanly();
+  CHECK(Verify(fixture.data()).summary.damages == 0);
+  std::filesystem::copy(fixture.directory(), fixture.data() / "orders-0.copy");
+  std::filesystem::rename(fixture.data() / "orders-0.copy", fixture.data() / "other-0");
+  CHECK(Verify(fixture.data()).summary.damages >= 2);
+}
+
 TEST_CASE("Verify: a walk gives every batch with its place", "[storage][verify]") {
   LogFixture fixture({.segment_bytes = 400});
   Seal(fixture);

@@ -109,6 +109,10 @@ bool Fails(Kind kind, const char* call, const std::string& path) {
 void ArmFaults(const FaultPlan& plan) { ThePlan().Arm(plan); }
 FaultCount DisarmFaults() { return ThePlan().Disarm(); }
 
+// What a sync made durable, or lost, is noted before the next one begins: a failed sync must not
+// take back what another has just made durable.
+static std::mutex sync_mutex;
+
 }  // namespace cairn::faults
 
 using cairn::faults::Fails;
@@ -133,6 +137,7 @@ int __real_fdatasync(int descriptor);
 int __real_fsync(int descriptor);
 int __real_syncfs(int descriptor);
 int __real_posix_fadvise(int descriptor, off_t at, off_t length, int advice);
+int __real_sync_file_range(int descriptor, off_t at, off_t length, unsigned flags);
 int __real_fstat(int descriptor, struct stat* out);
 off_t __real_lseek(int descriptor, off_t at, int whence);
 void* __real_mmap(void* at, size_t length, int protection, int flags, int descriptor, off_t offset);
@@ -200,6 +205,7 @@ int __wrap_mkdir(const char* path, mode_t mode) {
 }
 
 int __wrap_fdatasync(int descriptor) {
+  const std::lock_guard one_at_a_time(cairn::faults::sync_mutex);
   if (Fails(Kind::kPlaces, "fdatasync", PathOf(descriptor))) {
     const int error = errno;
     PowerCut::Get().SyncFailed(descriptor);
@@ -214,6 +220,7 @@ int __wrap_fdatasync(int descriptor) {
 int __wrap_fsync(int descriptor) { return __wrap_fdatasync(descriptor); }
 
 int __wrap_syncfs(int descriptor) {
+  const std::lock_guard one_at_a_time(cairn::faults::sync_mutex);
   if (Fails(Kind::kPlaces, "syncfs", PathOf(descriptor))) return -1;
   const int result = __real_syncfs(descriptor);
   if (result == 0) PowerCut::Get().SyncedAll();
@@ -225,6 +232,11 @@ int __wrap_posix_fadvise(int descriptor, off_t at, off_t length, int advice) {
   const int result = __real_posix_fadvise(descriptor, at, length, advice);
   if (result == 0 && advice == POSIX_FADV_DONTNEED) PowerCut::Get().DroppedCache(descriptor);
   return result;
+}
+
+int __wrap_sync_file_range(int descriptor, off_t at, off_t length, unsigned flags) {
+  if (Fails(Kind::kOther, "sync_file_range", PathOf(descriptor))) return -1;
+  return __real_sync_file_range(descriptor, at, length, flags);
 }
 
 int __wrap_fstat(int descriptor, struct stat* out) {

@@ -62,12 +62,13 @@ refuses "a port that is none" 2 --listen 99999 -- --listen 127.0.0.1:99999
 refuses "threads that are no number" 2 --threads many -- --threads many
 refuses "no threads" 2 --threads -- --threads 0
 refuses "an unknown log level" 2 loud "debug, info, warning, error" -- --log-level loud
+refuses "an empty data directory" 2 --data-dir "name a directory" -- --data-dir ''
 refuses "a config file that is not there" 2 "$work/none.conf" -- --config "$work/none.conf"
 
 echo 'no-such-key=1' >"$work/unknown.conf"
 refuses "an unknown key" 2 no-such-key data-dir listen -- --config "$work/unknown.conf"
-printf 'reserve.bytes=1\n' >"$work/dotted.conf"
-refuses "an unknown key with a dot" 2 reserve.bytes data-dir -- --config "$work/dotted.conf"
+printf 'reserve.byte=1\n' >"$work/dotted.conf"
+refuses "an unknown key with a dot" 2 reserve.byte data-dir -- --config "$work/dotted.conf"
 echo 'threads=many' >"$work/value.conf"
 refuses "a bad value in the file" 2 threads many -- --config "$work/value.conf"
 echo 'listen="nowhere"' >"$work/listen.conf"

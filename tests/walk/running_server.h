@@ -15,7 +15,8 @@ namespace cairn::test {
 // A broker in this process, on a data directory of its own and any free port.
 class RunningServer {
  public:
-  explicit RunningServer(broker::ServerOptions options = {}) : options_(std::move(options)) {
+  explicit RunningServer(const broker::ServerOptions& options = broker::ServerOptions())
+      : options_(options) {
     broker::SetLogLevel(broker::LogLevel::kError);
     options_.data_dir = directory_ / "data";
     options_.listen.address.port = 0;

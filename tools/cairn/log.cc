@@ -16,6 +16,8 @@
 #include "tools/cairn/commands.h"
 #include "tools/cairn/interrupt.h"
 #include "tools/cairn/json_writer.h"
+#include "tools/cairn/log_repair.h"
+#include "tools/cairn/progress.h"
 #include "tools/cairn/record_json.h"
 #include "tools/cairn/time_text.h"
 #include "tools/cairn/usage.h"
@@ -28,6 +30,7 @@ namespace fs = std::filesystem;
 constexpr char kLogExamples[] =
     "Examples:\n"
     "  cairn log verify ./cairn-data\n"
+    "  cairn log repair ./cairn-data\n"
     "  cairn log dump ./cairn-data/orders-0";
 constexpr char kDumpExamples[] =
     "Up to the frontier, which is what is known to be on stable storage.\n"
@@ -46,8 +49,22 @@ constexpr char kVerifyExamples[] =
     "  cairn log verify ./cairn-data\n"
     "  cairn log verify ./cairn-data/orders-0 --notes";
 
+constexpr char kRepairExamples[] =
+    "Says what it would cut or move, and which offsets are lost; --execute does it. Nothing is "
+    "deleted:\n"
+    "what goes is in quarantine/ in the data directory afterwards. A log is whole up to its first "
+    "damage,\n"
+    "and ends there. Stop the broker first. Exit code 0 if there is nothing to do, or all is "
+    "done.\n"
+    "\n"
+    "Examples:\n"
+    "  cairn log repair ./cairn-data\n"
+    "  cairn log repair ./cairn-data --execute\n"
+    "  cairn log repair ./cairn-data/orders-0 --format json     one partition, for programs";
+
 struct LogOptions {
   std::string directory;
+  bool execute = false;
   bool records = false;
   bool notes = false;
 };
@@ -232,13 +249,22 @@ void PrintFinding(const storage::Finding& finding, Session& session) {
 }
 
 absl::StatusOr<int> VerifyLog(const LogOptions& options, Session& session) {
-  const auto summary =
-      storage::VerifyDataDirectory(options.directory, [&](const storage::Finding& finding) {
+  Progress progress("read", /*silent=*/false);
+  const auto summary = storage::VerifyDataDirectory(
+      options.directory,
+      [&](const storage::Finding& finding) {
         const bool damage = finding.severity == storage::Finding::Severity::kDamage;
-        if (damage || options.notes) PrintFinding(finding, session);
-      });
+        if (!damage && !options.notes) return;
+        progress.Wipe();
+        PrintFinding(finding, session);
+      },
+      [&](const storage::VerifySummary& read) { progress.Show(read.batches, read.bytes); });
   if (!summary.ok()) return summary.status();
   return summary->damages == 0 ? kExitOk : kExitFailed;
+}
+
+absl::StatusOr<int> Repair(const LogOptions& options, Session& session) {
+  return RepairLog(options.directory, options.execute, session);
 }
 
 using LogCommand = absl::StatusOr<int> (*)(const LogOptions&, Session&);
@@ -267,6 +293,9 @@ void AddLog(CLI::App& app, Run& chosen) {
       ->add_flag("--records", options->records, "Show their records, as JSON lines");
   AddCommand(log, "verify", "Look for damage", kVerifyExamples, options, VerifyLog, chosen)
       ->add_flag("--notes", options->notes, "Also show what is odd but no damage");
+  AddCommand(log, "repair", "Make damaged files whole again", kRepairExamples, options, Repair,
+             chosen)
+      ->add_flag("--execute", options->execute, "Do it; else it is only said");
 }
 
 }  // namespace cairn::tools

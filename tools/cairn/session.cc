@@ -7,6 +7,7 @@
 
 #include "protocol/error_code.h"
 #include "protocol/status.h"
+#include "tools/cairn/usage.h"
 
 namespace cairn::tools {
 namespace {
@@ -25,7 +26,13 @@ absl::StatusOr<std::shared_ptr<client::Cluster>> Session::Cluster() {
     client::ClusterOptions options;
     options.broker = broker;
     options.client_id = "cairn";
-    ASSIGN_OR_RETURN(cluster_, client::Cluster::Open(std::move(options)));
+    absl::StatusOr<std::shared_ptr<client::Cluster>> opened =
+        client::Cluster::Open(std::move(options));
+    // Only an address that is none is refused without asking anybody.
+    if (absl::IsInvalidArgument(opened.status())) {
+      return UsageError(std::string(opened.status().message()));
+    }
+    ASSIGN_OR_RETURN(cluster_, std::move(opened));
   }
   return cluster_;
 }

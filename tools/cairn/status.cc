@@ -1,5 +1,6 @@
 #include "protocol/status.h"
 
+#include <algorithm>
 #include <chrono>
 #include <string>
 
@@ -9,16 +10,60 @@
 #include "tools/cairn/commands.h"
 #include "tools/cairn/json_writer.h"
 #include "tools/cairn/progress.h"
+#include "tools/cairn/table.h"
 #include "tools/cairn/time_text.h"
 #include "tools/cairn/usage.h"
 
 namespace cairn::tools {
 namespace {
 
+// What a person reads; the worst come first.
+constexpr std::size_t kRowsMax = 20;
+
 constexpr char kExamples[] =
     "Examples:\n"
     "  cairn status\n"
     "  cairn status --format json | jq .problems";
+
+// What was done in each partition at the last start; at most `rows_max` of them.
+Table RecoveredTable(const client::BrokerStatus& status, std::size_t rows_max) {
+  Table table({"topic", "partition", "bytes_scanned", "bytes_cut", "batches_cut",
+               "producers_rebuilt", "leader_epoch", "offline_from"});
+  for (const auto& each : status.recovered) {
+    if (rows_max-- == 0) break;
+    table.AddRow({each.topic, each.partition.value(), each.bytes_scanned, each.bytes_cut,
+                  each.batches_cut, std::string(each.producers_rebuilt ? "yes" : "no"),
+                  each.leader_epoch ? Cell(each.leader_epoch->value()) : Cell(),
+                  each.offline_from ? Cell(each.offline_from->value()) : Cell()});
+  }
+  return table;
+}
+
+void WriteJson(JsonWriter& json, const client::BrokerStatus::RecoverySums& sums) {
+  json.BeginObject();
+  json.Key("took_ms").Int(sums.took_ms);
+  json.Key("partitions").Int(sums.partitions);
+  json.Key("bytes_scanned").Int(sums.bytes_scanned);
+  json.Key("bytes_cut").Int(sums.bytes_cut);
+  json.Key("batches_cut").Int(sums.batches_cut);
+  json.Key("producers_rebuilt").Int(sums.producers_rebuilt);
+  json.Key("epochs_raised").Int(sums.epochs_raised);
+  json.Key("offline").Int(sums.offline);
+  json.Key("left_out").Int(sums.left_out);
+  json.EndObject();
+}
+
+void WriteJson(JsonWriter& json, const client::BrokerStatus::Scrub& scrub) {
+  json.BeginObject();
+  json.Key("enabled").Bool(scrub.enabled);
+  json.Key("running").Bool(scrub.running);
+  if (scrub.round_began) json.Key("round_began").Text(FormatTime(*scrub.round_began));
+  if (scrub.completed) json.Key("completed").Text(FormatTime(*scrub.completed));
+  json.Key("segments").Int(scrub.segments);
+  json.Key("bytes").Int(scrub.bytes);
+  json.Key("damages").Int(scrub.damages);
+  json.EndObject();
+}
 
 void WriteJson(const client::BrokerStatus& status, const std::string& broker, std::string& out) {
   JsonWriter json(out);
@@ -48,8 +93,34 @@ void WriteJson(const client::BrokerStatus& status, const std::string& broker, st
     json.EndObject();
   }
   json.EndArray();
+  json.Key("recovered");
+  RecoveredTable(status, status.recovered.size()).WriteJson(json);
+  json.Key("recovery_sums");
+  WriteJson(json, status.recovery_sums);
+  json.Key("scrub");
+  WriteJson(json, status.scrub);
   json.EndObject();
   out += '\n';
+}
+
+std::string ScrubText(const client::BrokerStatus::Scrub& scrub) {
+  if (!scrub.enabled) return "off";
+  std::string text =
+      scrub.completed ? "last completed " + FormatTime(*scrub.completed) : "not completed yet";
+  if (scrub.running) text += ", running";
+  return text + absl::StrFormat(": %d segments, %s checked, %d damaged", scrub.segments,
+                                FormatBytes(scrub.bytes), scrub.damages);
+}
+
+std::string RecoveryText(const client::BrokerStatus::RecoverySums& sums, bool clean_start) {
+  std::string text = absl::StrFormat("%d partitions opened in %d ms, %s scanned", sums.partitions,
+                                     sums.took_ms, FormatBytes(sums.bytes_scanned));
+  if (clean_start) return text;
+  return text + absl::StrFormat(
+                    ", %s cut with %d whole batches, producers rebuilt in %d, epoch raised in %d, "
+                    "%d offline",
+                    FormatBytes(sums.bytes_cut), sums.batches_cut, sums.producers_rebuilt,
+                    sums.epochs_raised, sums.offline);
 }
 
 void WriteText(const client::BrokerStatus& status, const std::string& broker, std::string& out) {
@@ -67,12 +138,21 @@ void WriteText(const client::BrokerStatus& status, const std::string& broker, st
                                FormatBytes(status.disk_free), FormatBytes(status.disk_total)));
   line("topics", absl::StrFormat("%d with %d partitions", status.topics, status.partitions));
   line("connections", absl::StrFormat("%d", status.connections));
+  line("scrub", ScrubText(status.scrub));
+  line("start", RecoveryText(status.recovery_sums, status.clean_start));
   for (const auto& note : status.recovery) {
     line("recovery",
          absl::StrFormat("%s:%d: %s", note.topic, note.partition.value(), note.message));
   }
   if (status.problems.empty()) line("problems", "none");
   for (const std::string& problem : status.problems) line("problem", problem);
+  if (status.recovered.empty()) return;
+  out += "\nRecovered at the start:\n";
+  RecoveredTable(status, kRowsMax).AppendText(out);
+  const auto shown = std::min(status.recovered.size(), kRowsMax);
+  const auto more =
+      static_cast<std::int64_t>(status.recovered.size() - shown) + status.recovery_sums.left_out;
+  if (more > 0) out += absl::StrFormat("and %d more; --format json has them\n", more);
 }
 
 absl::StatusOr<int> ShowStatus(Session& session) {

@@ -1,0 +1,418 @@
+#include "storage/partition_verifier.h"
+
+#include <algorithm>
+#include <set>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_format.h"
+
+#include "protocol/status.h"
+#include "storage/batch_scan.h"
+#include "storage/fingerprint.h"
+#include "storage/index_witness.h"
+#include "storage/log.h"
+#include "storage/partition_meta.h"
+#include "storage/producer_table.h"
+#include "storage/segment_name.h"
+
+namespace cairn::storage {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr std::int64_t kSnapshotBytesMax = 256 << 20;
+
+}  // namespace
+
+absl::StatusOr<std::map<SegmentFileName, fs::path>> LogFiles(const fs::path& directory) {
+  std::map<SegmentFileName, fs::path> files;
+  std::error_code error;
+  for (fs::directory_iterator it(directory, error), end; !error && it != end; it.increment(error)) {
+    const std::string name = it->path().filename().string();
+    if (const auto file = ParseLogFileName(name)) files.emplace(*file, it->path());
+  }
+  if (error) return ErrnoError("list", directory, error.value());
+  return files;
+}
+
+absl::StatusOr<std::optional<TopicPartition>> PartitionVerifier::Run() {
+  ++findings_.summary.partitions;
+  CheckMeta();
+  ASSIGN_OR_RETURN(const bool has_manifest, ReadManifest());
+  if (!has_manifest) return std::optional<TopicPartition>();
+  RETURN_IF_ERROR(CheckLog());
+  return std::optional<TopicPartition>(manifest_.partition);
+}
+
+absl::Status PartitionVerifier::RunOn(Manifest::Contents contents) {
+  manifest_ = std::move(contents);
+  // Its entry was lost with an earlier frontier.
+  if (known_.frontier != nullptr && !known_.frontier->Knows(manifest_.partition)) {
+    known_.has_frontier = false;
+  }
+  return CheckLog();
+}
+
+void PartitionVerifier::BreakAt(const ManifestSegment& segment, std::int64_t position,
+                                Offset offset, std::string reason) {
+  if (break_.has_value()) return;
+  const std::vector<ManifestSegment>& segments = manifest_.state.segments;
+  break_ = Break{.segment = static_cast<std::size_t>(&segment - segments.data()),
+                 .position = position,
+                 .offset = offset,
+                 .reason = std::move(reason)};
+}
+
+absl::Status PartitionVerifier::CheckLog() {
+  epochs_ = EpochHistory(manifest_.state.epochs);
+  if (known_.frontier != nullptr) durable_ = known_.frontier->Find(manifest_.partition);
+  const std::vector<ManifestSegment>& segments = manifest_.state.segments;
+  expected_ = segments.empty() ? manifest_.state.log_start : segments.front().base;
+  if (expected_ > manifest_.state.log_start) {
+    findings_.Damage(directory_ / kManifestFileName, 0,
+                     absl::StrFormat("the log begins at offset %d, its first segment at %d",
+                                     manifest_.state.log_start.value(), expected_.value()));
+  }
+  for (std::size_t i = 0; i < segments.size(); ++i) {
+    const bool is_last = i + 1 == segments.size();
+    RETURN_IF_ERROR(CheckSegment(
+        segments[i], is_last ? std::nullopt : std::optional<Offset>(segments[i + 1].base)));
+  }
+  CheckEnd();
+  CheckSnapshot();
+  return CheckNames();
+}
+
+void PartitionVerifier::CheckMeta() {
+  const fs::path path = directory_ / kPartitionMetaName;
+  const absl::StatusOr<LogIdentity> meta = ReadPartitionMeta(directory_);
+  if (absl::IsNotFound(meta.status())) {
+    findings_.Note(path, 0, "missing; it is written again at the next start");
+  } else if (!meta.ok()) {
+    findings_.Damage(path, 0, meta.status());
+  } else if (PartitionDirectory(*meta) != directory_.filename().string()) {
+    findings_.Damage(path, 0, "says that this is " + PartitionDirectory(*meta));
+  }
+}
+
+absl::StatusOr<bool> PartitionVerifier::ReadManifest() {
+  const fs::path path = directory_ / kManifestFileName;
+  absl::StatusOr<Manifest::Contents> contents = Manifest::Read(directory_);
+  if (absl::IsDataLoss(contents.status())) {
+    findings_.Damage(path, 0, contents.status());
+    return false;
+  }
+  if (absl::IsNotFound(contents.status())) {
+    ASSIGN_OR_RETURN(const auto files, LogFiles(directory_));
+    if (known_.was_clean || !files.empty()) {
+      findings_.Damage(path, 0, "missing");
+    } else {
+      findings_.Note(path, 0, "missing; the partition was being created");
+    }
+    return false;
+  }
+  RETURN_IF_ERROR(contents.status());
+  manifest_ = *std::move(contents);
+  CheckOwner();
+  // Its entry was lost with an earlier frontier.
+  if (known_.frontier != nullptr && !known_.frontier->Knows(manifest_.partition)) {
+    known_.has_frontier = false;
+  }
+  if (!manifest_.torn_tail.empty()) {
+    std::string reason =
+        absl::StrFormat("%d bytes at the end are no entry", manifest_.torn_tail.size());
+    if (known_.was_clean || !known_.has_frontier) {
+      findings_.Damage(path, manifest_.end, std::move(reason));
+    } else {
+      findings_.Note(path, manifest_.end, std::move(reason));
+    }
+  }
+  return true;
+}
+
+// The manifest is this partition's, as far as the directory and partition.meta can tell.
+void PartitionVerifier::CheckOwner() {
+  const fs::path path = directory_ / kManifestFileName;
+  const std::optional<PartitionName> name = ParsePartitionDirectory(directory_.filename().string());
+  const absl::StatusOr<LogIdentity> meta = ReadPartitionMeta(directory_);
+  if (name.has_value() && name->partition != manifest_.partition.partition) {
+    findings_.Damage(
+        path, 0,
+        absl::StrFormat("expected the manifest of partition %d, found that of %d",
+                        name->partition.value(), manifest_.partition.partition.value()));
+  } else if (meta.ok() && meta->topic != manifest_.partition.topic) {
+    findings_.Damage(path, 0,
+                     absl::StrFormat("expected the manifest of topic %s, as partition.meta says, "
+                                     "found that of %s",
+                                     ToString(meta->topic), ToString(manifest_.partition.topic)));
+  }
+}
+
+// Nothing: not to be read at all.
+std::optional<PartitionVerifier::Reach> PartitionVerifier::ReachOf(const ManifestSegment& segment,
+                                                                   std::optional<Offset> next,
+                                                                   std::int64_t size) {
+  if (segment.sealed.has_value()) return Reach{segment.sealed->length, segment.sealed->next_offset};
+  const bool is_active = durable_.has_value() && durable_->segment_base == segment.base;
+  if (known_.was_clean) {
+    if (next.has_value()) return Reach{size, next};
+    return Reach{size, durable_.has_value() ? std::optional<Offset>(durable_->end) : std::nullopt};
+  }
+  if (!known_.has_frontier) return Reach{size, std::nullopt, true, false};
+  if (is_active) return Reach{durable_->position, durable_->end};
+  if (durable_.has_value() && segment.base < durable_->segment_base) return Reach{size, next, true};
+  return std::nullopt;
+}
+
+void PartitionVerifier::CheckSize(const ManifestSegment& segment, bool is_last, std::int64_t size) {
+  if (!segment.sealed.has_value() || size == segment.sealed->length) return;
+  const fs::path path = PathOf(segment);
+  const std::string reason =
+      absl::StrFormat("expected %d bytes, found %d", segment.sealed->length, size);
+  if (is_last && !known_.was_clean && segment.generation == 0 && size > segment.sealed->length) {
+    findings_.Note(path, segment.sealed->length, reason + ": it was being continued");
+  } else {
+    findings_.Damage(path, std::min(size, segment.sealed->length), reason);
+    if (size <= segment.sealed->length) return;
+    const std::vector<ManifestSegment>& segments = manifest_.state.segments;
+    excesses_.push_back(
+        {static_cast<std::size_t>(&segment - segments.data()), segment.sealed->length});
+  }
+}
+
+// A file that has not the length it should may be another segment's: then nothing in it counts.
+absl::Status PartitionVerifier::CheckIsTheRightFile(const ManifestSegment& segment,
+                                                    const File& file, std::int64_t size) {
+  std::optional<Expected> expected;
+  if (segment.sealed.has_value()) {
+    const bool is_last = &segment == &manifest_.state.segments.back();
+    const bool may_grow = is_last && !known_.was_clean && segment.generation == 0;
+    if (size < segment.sealed->length || !may_grow)
+      expected = Expected{segment.sealed->length, segment.sealed->next_offset};
+  } else if (known_.was_clean && durable_.has_value() && durable_->segment_base == segment.base) {
+    expected = Expected{durable_->position, durable_->end};
+  }
+  if (!expected.has_value() || size == expected->length) return absl::OkStatus();
+  ASSIGN_OR_RETURN(
+      const bool is_right,
+      IndexVouchesFor(file, directory_ / IndexFileName(segment.base, segment.generation),
+                      segment.base, *expected, segment.generation > 0));
+  if (!is_right) {
+    BreakAt(segment, 0, segment.base,
+            absl::StrFormat("expected %d bytes, found %d that may be another segment's",
+                            expected->length, size));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status PartitionVerifier::CheckSegment(const ManifestSegment& segment,
+                                             std::optional<Offset> next) {
+  ++findings_.summary.segments;
+  const fs::path path = PathOf(segment);
+  if (segment.base != expected_) {
+    const std::string reason = absl::StrFormat("expected to begin at offset %d", expected_.value());
+    findings_.Damage(path, 0, reason);
+    BreakAt(segment, 0, expected_, reason);
+  }
+  expected_ = segment.base;
+  const absl::StatusOr<File> file = File::OpenForReading(path);
+  if (absl::IsNotFound(file.status())) {
+    if (!segment.sealed && !known_.was_clean && known_.has_frontier &&
+        (!durable_ || durable_->end <= segment.base)) {
+      findings_.Note(path, 0, "missing; nothing in it was durable");
+    } else {
+      findings_.Damage(path, 0, "missing");
+      BreakAt(segment, 0, segment.base, "the file is missing");
+    }
+    if (next.has_value()) expected_ = *next;
+    return absl::OkStatus();
+  }
+  RETURN_IF_ERROR(file.status());
+  ASSIGN_OR_RETURN(const std::int64_t size, file->Size());
+  CheckSize(segment, !next.has_value(), size);
+  RETURN_IF_ERROR(CheckIsTheRightFile(segment, *file, size));
+  const std::optional<Reach> reach = ReachOf(segment, next, size);
+  if (!reach.has_value()) {
+    findings_.Note(path, 0, "not looked at: nothing in it is known to be durable");
+    if (next.has_value()) expected_ = *next;
+    return absl::OkStatus();
+  }
+  return ScanSegment(segment, *file, *reach);
+}
+
+absl::Status PartitionVerifier::ScanSegment(const ManifestSegment& segment, const File& file,
+                                            const Reach& reach) {
+  Index index(segment.base);
+  Fingerprint fingerprint;
+  BatchScan scan(file, {.end = reach.end,
+                        .next_offset = segment.base,
+                        .epochs = &epochs_,
+                        .zeros_end = reach.zeros_end,
+                        .cleaned = segment.generation > 0});
+  while (scan.Next()) {
+    const RecordBatchView& batch = scan.batch();
+    fingerprint.Add(batch.bytes());
+    index.Note(batch.base_offset(), batch.next_offset(), static_cast<std::int64_t>(batch.size()),
+               batch.max_timestamp());
+    if (batch.producer_id() >= next_producer_) next_producer_ = batch.producer_id() + 1;
+    ++findings_.summary.batches;
+  }
+  findings_.summary.bytes += scan.position();
+  findings_.Progress();
+  end_position_ = scan.position();
+  expected_ = scan.next_offset();
+  if (!scan.status().ok() && !absl::IsDataLoss(scan.status())) return scan.status();
+  if (!scan.status().ok()) {
+    const std::string reason(scan.status().message());
+    BreakAt(segment, scan.position(), scan.next_offset(), reason);
+    if (reach.is_damage) {
+      findings_.Damage(file.path(), scan.position(), reason);
+    } else {
+      findings_.Note(file.path(), scan.position(),
+                     "without a frontier this may be a torn tail or damage: " + reason);
+    }
+  } else if (reach.next.has_value() && *reach.next != scan.next_offset()) {
+    const std::string reason = absl::StrFormat("expected to end before offset %d, found %d",
+                                               reach.next->value(), scan.next_offset().value());
+    findings_.Damage(file.path(), scan.position(), reason);
+    const bool is_short = scan.next_offset() < *reach.next;
+    // Of a file that holds too much nothing is known to be this partition's.
+    BreakAt(segment, is_short ? scan.position() : 0, is_short ? scan.next_offset() : segment.base,
+            reason);
+  } else if (segment.sealed.has_value()) {
+    CheckSealed(segment, index, fingerprint.value());
+  } else if (known_.was_clean) {
+    CheckIndex(index, segment);
+  }
+  if (reach.next.has_value()) expected_ = *reach.next;  // one finding a segment
+  return absl::OkStatus();
+}
+
+void PartitionVerifier::CheckSealed(const ManifestSegment& segment, const Index& index,
+                                    std::uint64_t fingerprint) {
+  std::string reason;
+  if (fingerprint != segment.sealed->fingerprint) {
+    reason = absl::StrFormat("expected the fingerprint %016x, found %016x",
+                             segment.sealed->fingerprint, fingerprint);
+  } else if (index.max_timestamp() != segment.sealed->max_timestamp) {
+    reason = absl::StrFormat("expected the greatest timestamp %d, found %d",
+                             segment.sealed->max_timestamp.value(), index.max_timestamp().value());
+  }
+  if (reason.empty()) return CheckIndex(index, segment);
+  findings_.Damage(PathOf(segment), 0, reason);
+  BreakAt(segment, 0, segment.base, reason);
+}
+
+void PartitionVerifier::CheckIndex(const Index& built, const ManifestSegment& segment) {
+  const fs::path path = directory_ / IndexFileName(segment.base, segment.generation);
+  const absl::StatusOr<Index> loaded = Index::Load(path, built.base(), built.log_length());
+  if (absl::IsNotFound(loaded.status())) {
+    if (segment.sealed.has_value())
+      findings_.Note(path, 0, "missing; it is rebuilt when it is needed");
+    return;
+  }
+  if (!loaded.ok()) {
+    findings_.Note(path, 0, std::string(loaded.status().message()) + "; it will be rebuilt");
+    return;
+  }
+  if (!segment.sealed.has_value()) CheckFrontier("its index", loaded->next_offset());
+  // The interval may have been another; what counts is that every entry is true.
+  for (const Index::Entry& entry : loaded->entries()) {
+    const Offset offset = built.base() + entry.offset_delta;
+    const Index::Place place = built.FindPosition(entry.position);
+    if (place.position == entry.position && place.offset != offset) {
+      findings_.Note(path, 0,
+                     absl::StrFormat("position %d is said to hold offset %d, found %d",
+                                     entry.position, offset.value(), place.offset.value()));
+      return;
+    }
+  }
+}
+
+void PartitionVerifier::CheckEnd() {
+  if (!durable_.has_value()) {
+    const bool has_unsealed =
+        !manifest_.state.segments.empty() && !manifest_.state.segments.back().sealed;
+    if (known_.was_clean && has_unsealed) {
+      findings_.Damage(directory_, 0, "the frontier does not know how far this log goes");
+    }
+    return;
+  }
+  const ManifestState& state = manifest_.state;
+  const Offset end = std::max(expected_, state.log_start);
+  if (end < durable_->end) {
+    const std::string reason = absl::StrFormat("expected offsets up to %d, found them up to %d",
+                                               durable_->end.value(), end.value());
+    findings_.Damage(directory_, 0, reason);
+    if (!break_.has_value()) break_ = Break{state.segments.size(), 0, end, reason};
+  }
+  const bool is_last =
+      !state.segments.empty() && state.segments.back().base == durable_->segment_base;
+  if (!known_.was_clean || !is_last || state.segments.back().sealed) return;
+  std::error_code error;
+  const fs::path path = directory_ / LogFileName(durable_->segment_base);
+  const auto size = fs::file_size(path, error);
+  if (!error && static_cast<std::int64_t>(size) != durable_->position) {
+    findings_.Damage(path, std::min(static_cast<std::int64_t>(size), durable_->position),
+                     absl::StrFormat("expected %d bytes, found %d", durable_->position, size));
+  }
+}
+
+void PartitionVerifier::CheckSnapshot() {
+  const fs::path path = directory_ / kProducerSnapshotName;
+  const absl::StatusOr<Bytes> bytes = ReadFile(path, kSnapshotBytesMax);
+  if (absl::IsNotFound(bytes.status())) return;
+  const absl::StatusOr<std::pair<ProducerTable, DurableEnd>> snapshot =
+      bytes.ok() ? ProducerTable::FromSnapshot(*bytes, manifest_.partition) : bytes.status();
+  if (snapshot.ok()) return CheckFrontier(kProducerSnapshotName, snapshot->second.end);
+  findings_.Note(path, 0, std::string(snapshot.status().message()) + "; it will be rebuilt");
+}
+
+// What was written only once it was durable tells of a frontier that has lost its end: a journal
+// that is cut between two entries looks whole.
+void PartitionVerifier::CheckFrontier(const char* derived, Offset end) {
+  if (!known_.has_frontier) return;
+  const Offset durable = durable_.has_value() ? durable_->end : Offset(0);
+  if (end <= durable) return;
+  findings_.Damage(
+      directory_.parent_path() / "frontier", 0,
+      absl::StrFormat("expected %s up to offset %d, of which %s tells, found %d",
+                      directory_.filename().string(), end.value(), derived, durable.value()));
+}
+
+// Of an interrupted trim or swap, or begun when the machine stopped.
+bool PartitionVerifier::MayBeLeftOver(const SegmentFileName& file) const {
+  const ManifestState& state = manifest_.state;
+  if (!known_.was_clean || file.generation > 0) return true;
+  if (file.base < (state.segments.empty() ? state.log_start : state.segments.front().base)) {
+    return true;
+  }
+  return std::any_of(state.segments.begin(), state.segments.end(), [&](const auto& segment) {
+    return segment.generation > 0 && segment.base <= file.base &&
+           file.base < segment.sealed->next_offset;
+  });
+}
+
+absl::Status PartitionVerifier::CheckNames() {
+  std::set<std::string> known{kManifestFileName, kPartitionMetaName, kProducerSnapshotName};
+  for (const ManifestSegment& segment : manifest_.state.segments) {
+    known.insert(LogFileName(segment.base, segment.generation));
+    known.insert(IndexFileName(segment.base, segment.generation));
+  }
+  std::error_code error;
+  for (fs::directory_iterator it(directory_, error), end; !error && it != end;
+       it.increment(error)) {
+    const std::string found = it->path().filename().string();
+    if (known.contains(found)) continue;
+    if (const auto log = ParseLogFileName(found); log.has_value() && !MayBeLeftOver(*log)) {
+      findings_.Damage(it->path(), 0, "a segment's file that the manifest does not list");
+    } else {
+      findings_.Note(it->path(), 0, "not in the manifest");
+    }
+  }
+  return error ? ErrnoError("list", directory_, error.value()) : absl::OkStatus();
+}
+
+}  // namespace cairn::storage

@@ -1,0 +1,59 @@
+#include "storage/segment_writer.h"
+
+#include <utility>
+
+#include "protocol/check.h"
+#include "protocol/status.h"
+
+namespace cairn::storage {
+namespace {
+
+constexpr std::size_t kBufferBytes = 1u << 20;
+
+}  // namespace
+
+absl::StatusOr<SegmentWriter> SegmentWriter::Create(std::filesystem::path path, Offset base,
+                                                    std::int64_t index_interval_bytes) {
+  ASSIGN_OR_RETURN(File file, File::CreateOrEmpty(path));
+  return SegmentWriter(std::move(file), base, index_interval_bytes);
+}
+
+SegmentWriter::~SegmentWriter() {
+  if (!file_.is_open() || published_) return;
+  // A start removes it otherwise.
+  (void)RemoveFile(file_.path());
+}
+
+absl::Status SegmentWriter::Append(ByteView bytes) {
+  const absl::StatusOr<RecordBatchView> batch = RecordBatchView::ParseHeader(bytes);
+  CAIRN_CHECK(batch.ok() && batch->size() == bytes.size());
+  index_.Note(batch->base_offset(), batch->next_offset(), static_cast<std::int64_t>(bytes.size()),
+              batch->max_timestamp());
+  fingerprint_->Add(bytes);
+  AppendBytes(buffer_, bytes);
+  return buffer_.size() < kBufferBytes ? absl::OkStatus() : Flush();
+}
+
+absl::Status SegmentWriter::Flush() {
+  RETURN_IF_ERROR(file_.WriteAll(written_, buffer_));
+  const auto size = static_cast<std::int64_t>(buffer_.size());
+  // So that the sync at the end is not one long stall for all who sync beside it.
+  file_.StartWriteback(written_, size);
+  written_ += size;
+  buffer_.clear();
+  return absl::OkStatus();
+}
+
+absl::Status SegmentWriter::Sync() {
+  RETURN_IF_ERROR(Flush());
+  return file_.Sync();
+}
+
+absl::Status SegmentWriter::Publish(const std::filesystem::path& path) {
+  CAIRN_CHECK(written_ == length());
+  RETURN_IF_ERROR(RenameDurably(file_.path(), path));
+  published_ = true;
+  return absl::OkStatus();
+}
+
+}  // namespace cairn::storage

@@ -1,0 +1,208 @@
+#include "storage/repair.h"
+
+#include <cstdlib>
+
+#include "storage/verify.h"
+#include "tests/storage/log_fixture.h"
+
+namespace cairn::storage {
+namespace {
+
+RepairPlan PlanFor(const std::filesystem::path& path) {
+  const auto repair = Repair::Open(path);
+  INFO(repair.status().ToString());
+  REQUIRE(repair.ok());
+  absl::StatusOr<RepairPlan> plan = (*repair)->Plan();
+  INFO(plan.status().ToString());
+  REQUIRE(plan.ok());
+  return *std::move(plan);
+}
+
+RepairPlan RepairIt(const std::filesystem::path& path) {
+  const auto repair = Repair::Open(path);
+  REQUIRE(repair.ok());
+  absl::StatusOr<RepairPlan> plan = (*repair)->Plan();
+  INFO(plan.status().ToString());
+  REQUIRE(plan.ok());
+  const absl::Status done = (*repair)->Execute(*plan);
+  INFO(done.ToString());
+  REQUIRE(done.ok());
+  return *std::move(plan);
+}
+
+std::int64_t Damages(const std::filesystem::path& path) {
+  const absl::StatusOr<VerifySummary> summary = VerifyDataDirectory(path, [](const Finding& found) {
+    if (found.severity == Finding::Severity::kDamage) {
+      WARN(found.file << " at " << found.position << ": " << found.reason);
+    }
+  });
+  REQUIRE(summary.ok());
+  return summary->damages;
+}
+
+void Flip(const std::filesystem::path& path, std::size_t at) {
+  Bytes bytes = ReadBack(path);
+  REQUIRE(at < bytes.size());
+  bytes[at] ^= std::byte{0x10};
+  WriteFile(path, bytes);
+}
+
+// Twelve records in segments of three, each a batch; and a clean stop.
+struct Orders : LogFixture {
+  Orders() : LogFixture({.segment_bytes = 600}) {
+    for (int i = 0; i < 12; ++i) Append(1, 100);
+    Sync();
+    SealAll();
+    whole = ReadAll();
+    StopCleanly();
+  }
+  // Opens, expects what stood before `end`, and appends.
+  void ExpectUpTo(std::int64_t end) {
+    Open();
+    INFO(report().damage.ToString());
+    REQUIRE(report().damage.ok());
+    REQUIRE(log().log_end() == Offset(end));
+    const Bytes now = ReadAll();
+    REQUIRE(now.size() <= whole.size());
+    CHECK(std::equal(now.begin(), now.end(), whole.begin()));
+    CHECK(Append(1, 100) == Offset(end));
+    Sync();
+    Reopen();
+    CHECK(report().damage.ok());
+    CHECK(log().log_end() == Offset(end + 1));
+    StopCleanly();
+    CHECK(Damages(data()) == 0);
+  }
+  Bytes whole;
+};
+
+TEST_CASE("Repair: of a sound directory there is nothing to do", "[storage][repair]") {
+  Orders orders;
+  const RepairPlan plan = PlanFor(orders.data());
+  for (const RepairStep& step : plan.steps) UNSCOPED_INFO(step.entry << ": " << step.why);
+  CHECK(plan.steps.empty());
+  CHECK(plan.lost.empty());
+}
+
+TEST_CASE("Repair: refuses a directory that is in use", "[storage][repair]") {
+  LogFixture fixture;
+  const auto repair = Repair::Open(fixture.data());
+  CHECK(absl::IsFailedPrecondition(repair.status()));
+  CHECK(std::string(repair.status().message()).find("in use by process") != std::string::npos);
+}
+
+TEST_CASE("Repair: a damaged batch ends the log there, and what follows is kept in quarantine",
+          "[storage][repair]") {
+  Orders orders;
+  const Bytes segment = ReadBack(orders.LogFile(3));
+  Flip(orders.LogFile(3), segment.size() / 2 + 70);
+  const RepairPlan plan = RepairIt(orders.data());
+  REQUIRE(plan.lost.size() == 1);
+  CHECK(plan.lost[0].end == Offset(12));
+  CHECK(plan.lost[0].from == Offset(4));
+  CHECK(
+      std::filesystem::exists(orders.data() / "quarantine" / "orders-0+00000000000000000006.log"));
+  CHECK(Damages(orders.data()) == 0);
+  CHECK(PlanFor(orders.data()).steps.empty());
+  orders.ExpectUpTo(plan.lost[0].from.value());
+}
+
+TEST_CASE("Repair: whoever saw what was lost is told by a higher epoch", "[storage][repair]") {
+  Orders orders;
+  orders.Open();
+  const LeaderEpoch seen = orders.log().EpochBefore(Offset(12));
+  orders.StopCleanly();
+  std::filesystem::remove(orders.LogFile(6));
+  RepairIt(orders.data());
+  orders.Open();
+  REQUIRE(orders.log().log_end() == Offset(6));
+  CHECK(orders.log().leader_epoch() > seen);
+  CHECK(orders.log().EndOfEpoch(seen) == Offset(6));
+}
+
+TEST_CASE("Repair: each file lost, empty, cut or of another partition is mended",
+          "[storage][repair]") {
+  Orders orders;
+  LogFixture other({.segment_bytes = 500});
+  for (int i = 0; i < 7; ++i) other.Append(2, 120);
+  other.Sync();
+  other.SealAll();
+  other.StopCleanly();
+  const std::vector<std::string> files{"format",
+                                       "frontier",
+                                       "orders-0/manifest",
+                                       "orders-0/partition.meta",
+                                       "orders-0/producers.snapshot",
+                                       "orders-0/00000000000000000000.log",
+                                       "orders-0/00000000000000000003.log",
+                                       "orders-0/00000000000000000009.log",
+                                       "orders-0/00000000000000000003.index"};
+  const std::string file = files[static_cast<std::size_t>(GENERATE(range(0, 9)))];
+  const int how = GENERATE(range(0, 5));
+  INFO(file << ", damage " << how);
+  const std::filesystem::path path = orders.data() / file;
+  if (!std::filesystem::exists(path)) return;
+  const Bytes bytes = ReadBack(path);
+  if (how == 0) std::filesystem::remove(path);
+  if (how == 1) WriteFile(path, {});
+  if (how == 2) WriteFile(path, ByteView(bytes).first(bytes.size() / 2));
+  if (how == 3) Flip(path, bytes.size() - 7);
+  if (how == 4) {
+    if (!std::filesystem::exists(other.data() / file)) return;
+    WriteFile(path, ReadBack(other.data() / file));
+  }
+  const RepairPlan plan = RepairIt(orders.data());
+  CHECK(Damages(orders.data()) == 0);
+  const RepairPlan again = PlanFor(orders.data());
+  for (const RepairStep& step : again.steps) UNSCOPED_INFO("again " << step.entry << step.why);
+  CHECK(again.steps.empty());
+  std::int64_t end = 12;
+  for (const LostRange& lost : plan.lost) end = lost.from.value();
+  orders.ExpectUpTo(end);
+}
+
+TEST_CASE("Repair: interrupted at any step, the next one completes it", "[storage][repair]") {
+  for (std::size_t steps = 0;; ++steps) {
+    Orders orders;
+    Flip(orders.LogFile(3), 80);
+    std::filesystem::remove(orders.directory() / "partition.meta");
+    {
+      const auto repair = Repair::Open(orders.data());
+      REQUIRE(repair.ok());
+      RepairPlan plan = *(*repair)->Plan();
+      if (plan.steps.size() < steps) break;
+      plan.steps.resize(steps);
+      REQUIRE((*repair)->Execute(plan).ok());
+    }
+    const RepairPlan rest = RepairIt(orders.data());
+    INFO(steps << " steps, then " << rest.steps.size());
+    CHECK(PlanFor(orders.data()).steps.empty());
+    orders.ExpectUpTo(3);
+  }
+}
+
+TEST_CASE("Repair: a lost directory comes back empty behind its offsets", "[storage][repair]") {
+  LogFixture fixture;
+  fixture.Append(5);
+  fixture.StopCleanly();
+  std::filesystem::rename(fixture.directory(), fixture.data() / "kept");
+  // Nothing tells the topic's name.
+  const RepairPlan plan = PlanFor(fixture.data());
+  CHECK(plan.steps.empty());
+  REQUIRE(plan.remarks.size() == 1);
+  CHECK(plan.remarks[0].find("put it back") != std::string::npos);
+}
+
+TEST_CASE("Repair: a crash's torn tail is left to the next start", "[storage][repair]") {
+  LogFixture fixture;
+  fixture.Append(3);
+  fixture.Sync();
+  fixture.Append(3);
+  fixture.Kill();
+  CHECK(PlanFor(fixture.data()).steps.empty());
+  fixture.Open();
+  CHECK(fixture.log().log_end() == Offset(6));
+}
+
+}  // namespace
+}  // namespace cairn::storage

@@ -1,0 +1,100 @@
+#include "tools/cairn/log_repair.h"
+
+#include <string>
+
+#include "absl/strings/str_format.h"
+
+#include "protocol/status.h"
+#include "storage/repair.h"
+#include "tools/cairn/commands.h"
+#include "tools/cairn/json_writer.h"
+#include "tools/cairn/progress.h"
+#include "tools/cairn/usage.h"
+
+namespace cairn::tools {
+namespace {
+
+using storage::RepairPlan;
+using storage::RepairStep;
+
+const char* NameOf(RepairStep::Kind kind) {
+  switch (kind) {
+    case RepairStep::Kind::kMove:
+      return "move";
+    case RepairStep::Kind::kCut:
+      return "cut";
+    case RepairStep::Kind::kWrite:
+      break;
+  }
+  return "write";
+}
+
+std::string TextOf(const RepairStep& step) {
+  switch (step.kind) {
+    case RepairStep::Kind::kMove:
+      return absl::StrFormat("move %s (%s) to quarantine/: %s", step.entry, FormatBytes(step.bytes),
+                             step.why);
+    case RepairStep::Kind::kCut:
+      return absl::StrFormat("cut %s at %d and save the %s behind it in quarantine/: %s",
+                             step.entry, step.position, FormatBytes(step.bytes), step.why);
+    case RepairStep::Kind::kWrite:
+      break;
+  }
+  return absl::StrFormat("write %s anew and save the old one in quarantine/: %s", step.entry,
+                         step.why);
+}
+
+void PrintText(const RepairPlan& plan, std::string& out) {
+  for (const RepairStep& step : plan.steps) out += TextOf(step) + "\n";
+  for (const storage::LostRange& lost : plan.lost) {
+    out += absl::StrFormat("lost %s offsets %d to %d\n", lost.directory, lost.from.value(),
+                           (lost.end - 1).value());
+  }
+  if (plan.steps.empty()) return;
+  for (const std::string& remark : plan.remarks) out += absl::StrFormat("note %s\n", remark);
+}
+
+void PrintJson(const RepairPlan& plan, std::string& out) {
+  for (const RepairStep& step : plan.steps) {
+    JsonWriter json(out);
+    json.BeginObject().Key("action").Text(NameOf(step.kind)).Key("file").Text(step.entry);
+    json.Key("position").Int(step.position).Key("bytes").Int(step.bytes);
+    json.Key("reason").Text(step.why).EndObject();
+    out += '\n';
+  }
+  for (const storage::LostRange& lost : plan.lost) {
+    JsonWriter json(out);
+    json.BeginObject().Key("action").Text("lost").Key("partition").Text(lost.directory);
+    json.Key("first_offset").Int(lost.from.value());
+    json.Key("last_offset").Int((lost.end - 1).value()).EndObject();
+    out += '\n';
+  }
+  for (const std::string& remark : plan.remarks) {
+    JsonWriter json(out);
+    json.BeginObject().Key("action").Text("note").Key("reason").Text(remark).EndObject();
+    out += '\n';
+  }
+}
+
+}  // namespace
+
+absl::StatusOr<int> RepairLog(const std::string& directory, bool execute, Session& session) {
+  ASSIGN_OR_RETURN(const auto repair, storage::Repair::Open(directory));
+  Progress progress("read", /*silent=*/false);
+  ASSIGN_OR_RETURN(const RepairPlan plan, repair->Plan([&](const storage::VerifySummary& read) {
+    progress.Show(read.batches, read.bytes);
+  }));
+  progress.Wipe();
+  session.json ? PrintJson(plan, session.output.buffer())
+               : PrintText(plan, session.output.buffer());
+  session.output.Commit();
+  if (plan.steps.empty()) return plan.remarks.empty() ? kExitOk : kExitFailed;
+  if (!execute) {
+    Session::Say("Nothing was changed. 'cairn log repair --execute' does the above.");
+    return kExitFailed;
+  }
+  RETURN_IF_ERROR(repair->Execute(plan));
+  return kExitOk;
+}
+
+}  // namespace cairn::tools
