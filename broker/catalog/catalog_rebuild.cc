@@ -39,7 +39,6 @@ absl::Status Catalog::RebuildIfAsked(Timestamp now) {
   const std::filesystem::path& directory = rooms_.data_dir.path();
   ASSIGN_OR_RETURN(const auto request, storage::ReadRebuildRequest(directory));
   if (!request.has_value()) return absl::OkStatus();
-  rooms_.partitions.flusher.Start();  // what is entered must become durable
   ASSIGN_OR_RETURN(const auto found, rooms_.data_dir.ListPartitions());
   for (const auto& [id, row] : TopicsOnDisk(found, now)) RETURN_IF_ERROR(EnterFromDisk(row, now));
   if (request->next_producer > table_.next_producer_id()) {
