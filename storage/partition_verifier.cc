@@ -90,7 +90,7 @@ void PartitionVerifier::CheckMeta() {
   const absl::StatusOr<LogIdentity> meta = ReadPartitionMeta(directory_);
   if (absl::IsNotFound(meta.status())) {
     findings_.Note(path, 0, "missing; it is written again at the next start");
-  } else if (std::error_code error; !known_.was_clean && fs::file_size(path, error) == 0) {
+  } else if (std::error_code error; fs::file_size(path, error) == 0 && !error) {
     // Its name came to the disk, its bytes did not: a power cut, on xfs.
     findings_.Note(path, 0, "empty; it is written again with the next segment");
   } else if (!meta.ok()) {
