@@ -138,6 +138,15 @@ Bytes Index::Encode() const {
   return file;
 }
 
+std::optional<std::int64_t> Index::LogLengthIn(const std::filesystem::path& path, Offset base) {
+  Bytes header(kEntriesAt);
+  const absl::StatusOr<File> file = File::OpenForReading(path);
+  if (!file.ok() || !file->ReadAll(0, header).ok()) return std::nullopt;
+  const auto length = LoadLe<std::int64_t>(header, kLogLengthAt);
+  if (!Load(path, base, length).ok()) return std::nullopt;
+  return length;
+}
+
 absl::StatusOr<Index> Index::Decode(ByteView bytes, Offset base, std::int64_t log_length,
                                     std::int64_t interval_bytes) {
   RETURN_IF_ERROR(CheckFile(kIndexFile, "the file", bytes, kEntriesAt));

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <optional>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -66,6 +67,9 @@ class Index {
   Bytes Encode() const;
   static absl::StatusOr<Index> Decode(ByteView bytes, Offset base, std::int64_t log_length,
                                       std::int64_t interval_bytes = 4096);
+
+  // Which length of the .log file the index in a file is for; nothing: there is none for `base`.
+  static std::optional<std::int64_t> LogLengthIn(const std::filesystem::path& path, Offset base);
 
   // The same to and from a file. Save does not sync: what a crash leaves is found out by Load.
   absl::Status Save(const std::filesystem::path& path) const;

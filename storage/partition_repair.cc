@@ -11,6 +11,7 @@
 #include "storage/file.h"
 #include "storage/fingerprint.h"
 #include "storage/index.h"
+#include "storage/index_witness.h"
 #include "storage/log.h"
 #include "storage/partition_meta.h"
 #include "storage/producer_table.h"
@@ -113,6 +114,17 @@ absl::StatusOr<Manifest::Contents> PartitionRepair::RebuildManifest() {
     if (!state.segments.empty() && names[i].base < next && state.segments.back().generation > 0) {
       continue;
     }
+    ASSIGN_OR_RETURN(const bool is_contradicted, IsContradicted(names[i]));
+    if (is_contradicted) {
+      for (; i < names.size(); ++i) {
+        MoveAway({.base = names[i].base,
+                  .first_append_time = kNoTimestamp,
+                  .sealed = {},
+                  .generation = names[i].generation},
+                 "without a manifest its index speaks against it, or it follows such a one");
+      }
+      break;
+    }
     ASSIGN_OR_RETURN(ManifestSegment segment, ReadSegment(names[i], i + 1 == names.size(), state));
     if (segment.sealed.has_value()) next = segment.sealed->next_offset;
     state.segments.push_back(std::move(segment));
@@ -128,6 +140,23 @@ absl::StatusOr<Manifest::Contents> PartitionRepair::RebuildManifest() {
       absl::StrFormat("%s: records that were trimmed within its first segment may be there again",
                       directory_name_));
   return contents;
+}
+
+// Its index is of a file of another length that this one cannot have come from: it may be another
+// partition's.
+absl::StatusOr<bool> PartitionRepair::IsContradicted(const SegmentFileName& name) const {
+  const fs::path index_path = directory_ / IndexFileName(name.base, name.generation);
+  const std::optional<std::int64_t> length = Index::LogLengthIn(index_path, name.base);
+  if (!length.has_value()) return false;
+  ASSIGN_OR_RETURN(const File file,
+                   File::OpenForReading(directory_ / LogFileName(name.base, name.generation)));
+  ASSIGN_OR_RETURN(const std::int64_t size, file.Size());
+  if (size == *length) return false;
+  ASSIGN_OR_RETURN(const Index index, Index::Load(index_path, name.base, *length));
+  ASSIGN_OR_RETURN(const bool is_right,
+                   IndexVouchesFor(file, index_path, name.base, {*length, index.next_offset()},
+                                   name.generation > 0));
+  return !is_right;
 }
 
 // The epochs of its batches are noted in `state`; all but the last segment are sealed.

@@ -10,6 +10,7 @@
 #include "storage/batch_scan.h"
 #include "storage/directory_lock.h"
 #include "storage/format_file.h"
+#include "storage/internal_topics.h"
 #include "storage/manifest.h"
 #include "storage/quarantine.h"
 #include "storage/repair_plan.h"
@@ -29,7 +30,8 @@ bool Exists(const fs::path& path) {
 }
 
 bool IsDataDirectory(const fs::path& path) {
-  return Exists(path / kFormatFileName) || Exists(path / "frontier");
+  return Exists(path / kFormatFileName) || Exists(path / "frontier") ||
+         Exists(path / absl::StrFormat("%s-0", kCatalogName));
 }
 
 }  // namespace
@@ -48,8 +50,8 @@ absl::StatusOr<std::unique_ptr<Repair>> Repair::Open(const fs::path& path) {
   }
   if (!IsDataDirectory(root)) {
     return absl::NotFoundError(absl::StrFormat(
-        "%s is neither a data directory nor a partition's in one: it has no file 'format' or "
-        "'frontier'",
+        "%s is neither a data directory nor a partition's in one: it has no 'format', "
+        "'frontier' or '__catalog-0'",
         root.string()));
   }
   ASSIGN_OR_RETURN(repair->lock_, LockDirectory(root));
