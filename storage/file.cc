@@ -225,6 +225,11 @@ absl::Status File::Sync() const {
   return sync_outcome_->failure;
 }
 
+absl::Status File::SyncFailure() const {
+  const std::lock_guard one_at_a_time(sync_outcome_->mutex);
+  return sync_outcome_->failure;
+}
+
 absl::Status File::DropCache(std::int64_t position, std::int64_t length) const {
   if (HasBug(SeededBug::kCacheBelieved)) return absl::OkStatus();
   // A page that is only begun with would stay.

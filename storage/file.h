@@ -74,6 +74,9 @@ class File {
   // tells of an error once and then calls the lost bytes clean, so every later Sync of this file,
   // by whichever thread, says the same. One at a time.
   absl::Status Sync() const;
+  // OK, or how a Sync of this file failed; waits for one that is under way. For whoever made it
+  // durable in another way: after a failed Sync no other one is to be believed.
+  absl::Status SyncFailure() const;
   // Drops the (clean) cached pages of `length` bytes from `position` on (0: of all), so that the
   // next read shows what is on the disk.
   absl::Status DropCache(std::int64_t position = 0, std::int64_t length = 0) const;

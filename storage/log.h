@@ -56,6 +56,9 @@ class SyncPlan {
   // fdatasync of each file, then fsync of each directory in which a file was created. Stops at the
   // first error, which is final.
   absl::Status Sync() const;
+  // After a syncfs, which knows nothing of single files: OK, or how an earlier sync of one of them
+  // failed, by whichever thread (a seal syncs too). The kernel tells of that once, and not to us.
+  absl::Status EarlierFailure() const;
 
  private:
   friend class Log;

@@ -28,6 +28,11 @@ absl::Status SyncPlan::Sync() const {
   return absl::OkStatus();
 }
 
+absl::Status SyncPlan::EarlierFailure() const {
+  for (const Part& part : files_) RETURN_IF_ERROR(part.segment->SyncFailure());
+  return manifest_.has_value() ? manifest_->file->SyncFailure() : absl::OkStatus();
+}
+
 DurableEnd Log::End() const {
   if (segments_.empty()) {
     return {.partition = id(), .end = log_end_, .segment_base = log_end_, .position = 0};

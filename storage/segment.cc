@@ -187,14 +187,20 @@ absl::StatusOr<std::shared_ptr<File>> Segment::Descriptor() {
   return file_;
 }
 
+std::shared_ptr<const File> Segment::OpenFile() const {
+  const std::lock_guard lock(mutex_);
+  return file_;
+}
+
+// Where the file is closed, everything was synced meanwhile.
 absl::Status Segment::Sync() const {
-  std::shared_ptr<File> file;
-  {
-    const std::lock_guard lock(mutex_);
-    file = file_;
-  }
-  // Closed: then everything was synced meanwhile.
+  const std::shared_ptr<const File> file = OpenFile();
   return file == nullptr ? absl::OkStatus() : file->Sync();
+}
+
+absl::Status Segment::SyncFailure() const {
+  const std::shared_ptr<const File> file = OpenFile();
+  return file == nullptr ? absl::OkStatus() : file->SyncFailure();
 }
 
 void Segment::MarkSynced(std::int64_t length) { synced_length_ = std::max(synced_length_, length); }

@@ -137,6 +137,8 @@ class Segment {
 
   // Any thread: fdatasync through the descriptor that wrote.
   absl::Status Sync() const;
+  // Any thread: see File::SyncFailure.
+  absl::Status SyncFailure() const;
   std::int64_t unsynced() const { return extent_.length - synced_length_; }
   void MarkSynced(std::int64_t length);
 
@@ -180,6 +182,7 @@ class Segment {
   };
   absl::Status ReserveFor(const File& file, std::size_t size);
   absl::Status RollBack(const File& file, const absl::Status& why);
+  std::shared_ptr<const File> OpenFile() const;  // null: closed
   absl::StatusOr<std::shared_ptr<File>> Descriptor();
   bool IsSealed() const;  // on any thread
   absl::Status CheckIsTheRightFile(const File& file, std::int64_t size);

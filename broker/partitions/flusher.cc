@@ -137,7 +137,10 @@ void Flusher::SyncEach(std::vector<Work>& works) {
 void Flusher::SyncTogether(std::vector<Work>& works) {
   Count(metrics_.file_system_syncs);
   const absl::Status together = options_.sync_file_system();
-  if (together.ok()) return;
+  if (together.ok()) {
+    for (Work& work : works) work.outcome = work.plan.EarlierFailure();
+    return;
+  }
   LogError("sync of the file system failed", {{"reason", together}});
   // The descriptor that wrote a file is told of its error, once. If none is, some file of the cycle
   // is still not what was written to it, and nobody knows which.

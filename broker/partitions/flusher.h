@@ -25,9 +25,10 @@ namespace cairn::broker {
 // A failed sync is final for the partition (it takes no writes until the restart), and its waiters
 // are told that the outcome is unknown. After a failed syncfs each file is synced through the
 // descriptor that wrote it: those that fail are out; if none does, all are, for nobody knows which
-// it was. Once any sync has failed, syncfs is not used any more: it would tell of that error again,
-// to partitions that have nothing to do with it. A frontier that cannot be written fails the
-// partitions of the cycle, and all later ones.
+// it was. A syncfs that succeeded proves nothing for a file whose sync failed elsewhere (a seal
+// syncs, too): that file remembers. Once any sync has failed, syncfs is not used any more: it would
+// tell of that error again, to partitions that have nothing to do with it. A frontier that cannot
+// be written fails the partitions of the cycle, and all later ones.
 //
 // Idle it sleeps. Threads: MarkDirty from any; the rest from the one that owns it.
 class Flusher {

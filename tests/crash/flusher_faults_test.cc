@@ -184,5 +184,35 @@ TEST_CASE("Group commit: from the N-th call on the disk is full, and everyone is
   Sweep(Fault::kNoSpace, true);
 }
 
+TEST_CASE("Group commit: a file whose sync failed elsewhere is not believed after a syncfs",
+          "[crash][calls]") {
+  SetLogLevel(LogLevel::kError);
+  const TempDir temp(storage::MemoryRoot());
+  SyncValve valve;
+  DataPlane::Options options;
+  options.flusher.alone_max = 0;
+  options.flusher.sync_file_system = [&valve] {
+    valve.Pass();
+    return absl::OkStatus();
+  };
+  DataPlane plane(temp / "data", std::move(options));
+  const auto hit = plane.NewPartition("hit");
+  const auto spared = plane.NewPartition("spared");
+  valve.Close();
+  const auto sink = std::make_shared<TestSink>();
+  REQUIRE(Append(*hit, BatchOf({"lost"}), Durability::kDurable, sink, 1).ok());
+  valve.WaitForFlusher();
+  // As the janitor does when it seals a segment.
+  const storage::SyncPlan elsewhere = hit->TakeUnsynced();
+  faults::ArmFaults({.fault = Fault::kIoError, .at = 1, .stays = false});
+  REQUIRE_FALSE(elsewhere.Sync().ok());
+  faults::DisarmFaults();
+  valve.Open();
+  CHECK(CodeOf(sink->Wait(1).front().status) == ErrorCode::kOutcomeUnknown);
+  CHECK(hit->ends().durable_end == Offset(0));
+  CHECK_FALSE(plane.data_dir().frontier().Find(hit->id()).has_value());
+  CHECK(AppendDurably(*spared, {"kept"}) == Offset(0));
+}
+
 }  // namespace
 }  // namespace cairn::broker
