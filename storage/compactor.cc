@@ -10,6 +10,7 @@
 #include "protocol/status.h"
 #include "storage/batch_scan.h"
 #include "storage/fingerprint.h"
+#include "storage/seeded_bug.h"
 #include "storage/segment_name.h"
 
 namespace cairn::storage {
@@ -213,6 +214,9 @@ BatchFilter::Fate Compactor::Judge(const RecordBatchView& batch, const RecordVie
   using Fate = BatchFilter::Fate;
   if (!record.key.has_value()) return Fate::kKeep;
   const std::optional<Offset> newest = keys_.Find(*record.key);
+  if (HasBug(SeededBug::kCompactionDropsNewest)) {
+    return newest == record.offset ? Fate::kDrop : Fate::kKeep;
+  }
   if (newest.has_value() && *newest > record.offset) return Fate::kDrop;
   if (record.value.has_value()) return Fate::kKeep;
   if (batch.has_delete_horizon()) {

@@ -29,6 +29,7 @@ constexpr std::array kNames = {
     Name{SeededBug::kFullDiskIsFinal, "full-disk-is-final"},
     Name{SeededBug::kTrimmedTooFar, "trimmed-too-far"},
     Name{SeededBug::kShowsUnsynced, "shows-unsynced"},
+    Name{SeededBug::kCompactionDropsNewest, "compaction-drops-newest"},
 };
 
 std::optional<SeededBug> Chosen() {

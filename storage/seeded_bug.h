@@ -19,6 +19,7 @@ enum class SeededBug {
   kFullDiskIsFinal,
   kTrimmedTooFar,
   kShowsUnsynced,
+  kCompactionDropsNewest,
 };
 
 #ifdef CAIRN_SEEDED_BUGS

@@ -31,6 +31,7 @@ CAUGHT_BY = {
     "full-disk-is-final": (CALLS, "Storage: the N-th call that needs room finds none"),
     "trimmed-too-far": (LOG, "[model]"),
     "shows-unsynced": (BROKER, "Partition: on a durable topic nobody is told*"),
+    "compaction-drops-newest": (LOG, "Compaction model: random logs keep exactly the newest*"),
 }
 TIMEOUT_S = 300
 
