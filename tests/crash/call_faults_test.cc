@@ -40,12 +40,12 @@ void CheckAfterwards(const TempDir& temp, LogHistory history) {
 }
 
 // Lets the at-th call fail, and judges. False: there is no at-th call.
-bool RunWith(const faults::FaultPlan& plan) {
+bool RunWith(const faults::FaultPlan& plan, Keeps keeps) {
   const TempDir temp(MemoryRoot());
   const std::filesystem::path data = temp / "data";
   std::filesystem::create_directory(data);
   PowerCut::Get().Follow(data);
-  LogHistory history;
+  LogHistory history(keeps);
   LogLife life(data, history);
   faults::ArmFaults(plan);
   life.Run();
@@ -55,14 +55,15 @@ bool RunWith(const faults::FaultPlan& plan) {
   const bool passes =
       !plan.stays && plan.fault != Fault::kIoError && count.first.find("sync") == std::string::npos;
   if (passes) REQUIRE_FALSE(life.stayed_full());
+  if (count.failed == 0 && keeps != Keeps::kAll) REQUIRE(life.swaps() >= 5);
   CheckAfterwards(temp, history);
   PowerCut::Get().Stop();
   return count.failed > 0;
 }
 
-void Sweep(Fault fault, bool stays) {
+void Sweep(Fault fault, bool stays, Keeps keeps = Keeps::kAll) {
   int at = 1;
-  while (RunWith({.fault = fault, .at = at, .stays = stays})) ++at;
+  while (RunWith({.fault = fault, .at = at, .stays = stays}, keeps)) ++at;
   REQUIRE(at > 30);
 }
 
@@ -86,6 +87,19 @@ TEST_CASE("Storage: the N-th write is cut short by a full disk", "[crash][calls]
 }
 TEST_CASE("Storage: from the N-th on all writes are cut short by a full disk", "[crash][calls]") {
   Sweep(Fault::kTornWrite, true);
+}
+
+TEST_CASE("Compaction: the N-th call fails with EIO", "[crash][calls][compaction]") {
+  Sweep(Fault::kIoError, GENERATE(false, true), Keeps::kNewestOfKey);
+}
+TEST_CASE("Compaction: the N-th call that needs room finds none", "[crash][calls][compaction]") {
+  Sweep(Fault::kNoSpace, GENERATE(false, true), Keeps::kNewestOfKey);
+}
+TEST_CASE("Compaction: the N-th write is short", "[crash][calls][compaction]") {
+  Sweep(Fault::kShortWrite, false, Keeps::kNewestOfKey);
+}
+TEST_CASE("Compaction: the N-th write is cut short by a full disk", "[crash][calls][compaction]") {
+  Sweep(Fault::kTornWrite, false, Keeps::kNewestOfKey);
 }
 
 // ---- found by the above ----

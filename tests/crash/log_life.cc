@@ -3,25 +3,24 @@
 #include <algorithm>
 #include <fstream>
 
-#include "absl/strings/numbers.h"
 #include "absl/strings/str_format.h"
 
-#include "protocol/check.h"
 #include "protocol/error_code.h"
-#include "protocol/record_batch_builder.h"
 #include "protocol/status.h"
 #include "tests/support/power_cut.h"
 
 namespace cairn::storage {
 namespace {
 
-constexpr std::size_t kValueBytes = 150;
-
-LogOptions Options() {
-  return {.segment_bytes = 3000,
-          .segment_ms = 100'000,
-          .index_interval_bytes = 256,
-          .continue_bytes_max = 2500};
+LogOptions OptionsFor(Keeps keeps) {
+  LogOptions options{.segment_bytes = 3000,
+                     .segment_ms = 100'000,
+                     .index_interval_bytes = 256,
+                     .continue_bytes_max = 2500};
+  options.compaction.enabled = keeps == Keeps::kNewestOfKey;
+  options.compaction.min_dirty_ratio = 0;
+  options.compaction.delete_retention_ms = 0;
+  return options;
 }
 
 LogIdentity Identity() {
@@ -30,164 +29,23 @@ LogIdentity Identity() {
   return {.topic = id, .name = "orders", .partition = PartitionIndex(0)};
 }
 
-// Records that carry the number of the attempt.
-Bytes BatchOf(std::size_t number) {
-  RecordBatchBuilder builder;
-  for (std::int32_t i = 0; i < LogLife::kRecords; ++i) {
-    std::string value = absl::StrFormat("%08d.%d.", number, i);
-    value.resize(kValueBytes, static_cast<char>('a' + number % 26));
-    builder.Add({.timestamp = Timestamp(1'700'000'000'000),
-                 .key = std::nullopt,
-                 .value = AsBytes(value),
-                 .headers = {}});
-  }
-  absl::StatusOr<Bytes> batch =
-      builder.Finish({.codec = Codec::kNone,
-                      .producer_id = ProducerId(1),
-                      .producer_epoch = ProducerEpoch(0),
-                      .base_sequence = static_cast<std::int32_t>(number) * LogLife::kRecords});
-  CAIRN_CHECK(batch.ok());
-  return *std::move(batch);
-}
-
-// The number in a batch whose every byte is as BatchOf made it but for what the log stamps.
-std::optional<std::size_t> NumberIn(const RecordBatchView& batch) {
-  if (batch.base_sequence() < 0 || batch.base_sequence() % LogLife::kRecords != 0) {
-    return std::nullopt;
-  }
-  const auto number = static_cast<std::size_t>(batch.base_sequence() / LogLife::kRecords);
-  Bytes wanted = BatchOf(number);
-  StampBatch(MutableBytes(wanted), batch.base_offset(), batch.leader_epoch());
-  const bool is_same =
-      std::equal(batch.bytes().begin(), batch.bytes().end(), wanted.begin(), wanted.end());
-  return is_same ? std::optional(number) : std::nullopt;
-}
-
 bool IsFull(const absl::Status& status) { return CodeOf(status) == ErrorCode::kStorageFull; }
 
 }  // namespace
 
-Bytes LogHistory::Next() {
-  attempts_.push_back({});
-  return BatchOf(attempts_.size() - 1);
-}
-
-void LogHistory::Appended(Offset base) {
-  attempts_.back() = {.outcome = Outcome::kWritten, .base = base};
-  end_ = base + LogLife::kRecords;
-}
-
-void LogHistory::NotAppended(Outcome outcome) { attempts_.back().outcome = outcome; }
-
-void LogHistory::BecameDurable(Offset end) {
-  durable_end_ = std::max(durable_end_, end);
-  for (Attempt& attempt : attempts_) {
-    if (attempt.outcome == Outcome::kWritten && attempt.base < end) {
-      attempt.outcome = Outcome::kDurable;
-    }
-  }
-  NotePromise();
-}
-
-void LogHistory::StartIs(Offset start) {
-  start_min_ = start;
-  NotePromise();
-}
-
-void LogHistory::NotePromise() {
-  if (clock_) promises_.push_back({clock_(), durable_end_, start_min_});
-}
-
-LogHistory LogHistory::At(std::uint64_t time) const {
-  LogHistory then = *this;
-  then.clock_ = nullptr;
-  then.durable_end_ = then.start_min_ = Offset(0);
-  for (const Promise& promise : promises_) {
-    if (promise.time > time) break;
-    then.durable_end_ = promise.durable_end;
-    then.start_min_ = promise.start;
-  }
-  for (Attempt& attempt : then.attempts_) {
-    if (attempt.base == kNoOffset) continue;
-    attempt.outcome = attempt.base < then.durable_end_ ? Outcome::kDurable : Outcome::kWritten;
-  }
-  return then;
-}
-
-std::string LogHistory::Compare(Offset log_start, Offset log_end, ByteView bytes, Lost lost) const {
-  LogHistory copy = *this;
-  return copy.Settle(log_start, log_end, bytes, lost);
-}
-
-std::string LogHistory::Settle(Offset log_start, Offset log_end, ByteView bytes, Lost lost) {
-  if (log_start < start_min_ || log_start > start_max_) {
-    return absl::StrFormat("the log starts at %d, and not from %d to %d", log_start.value(),
-                           start_min_.value(), start_max_.value());
-  }
-  std::vector<bool> seen(attempts_.size(), false);
-  std::size_t next_number = 0;
-  std::optional<Offset> next;
-  for (ByteView rest = bytes; !rest.empty();) {
-    const absl::StatusOr<RecordBatchView> batch = RecordBatchView::Parse(rest);
-    if (!batch.ok()) return "a batch that is none: " + batch.status().ToString();
-    const Offset base = batch->base_offset();
-    const std::optional<std::size_t> number = NumberIn(*batch);
-    if (!number || *number >= attempts_.size()) {
-      return absl::StrFormat("a batch at offset %d that nobody sent", base.value());
-    }
-    if (*number < next_number) {
-      return absl::StrFormat("batch %d at offset %d stands after batch %d", *number, base.value(),
-                             next_number - 1);
-    }
-    if (next.has_value() ? base != *next : base > log_start) {
-      return absl::StrFormat("a batch at offset %d, expected at %d", base.value(),
-                             next.value_or(log_start).value());
-    }
-    Attempt& attempt = attempts_[*number];
-    if (attempt.outcome == Outcome::kRefused) {
-      return absl::StrFormat("batch %d at offset %d was refused", *number, base.value());
-    }
-    if (attempt.base != kNoOffset && attempt.base != base) {
-      return absl::StrFormat("batch %d is at offset %d, but was told to be at %d", *number,
-                             base.value(), attempt.base.value());
-    }
-    attempt = {.outcome = Outcome::kDurable, .base = base};
-    seen[*number] = true;
-    next_number = *number + 1;
-    next = batch->next_offset();
-    rest = rest.subspan(batch->size());
-  }
-  if (next.value_or(log_end) != log_end) {
-    return absl::StrFormat("the last batch ends at %d, and the log at %d", next->value(),
-                           log_end.value());
-  }
-  for (std::size_t i = 0; i < attempts_.size(); ++i) {
-    Attempt& attempt = attempts_[i];
-    const bool was_trimmed =
-        attempt.base != kNoOffset && attempt.base + LogLife::kRecords <= log_start;
-    if (seen[i] || was_trimmed) continue;
-    const bool must_be_there = attempt.outcome == Outcome::kDurable ||
-                               (attempt.outcome == Outcome::kWritten && lost == Lost::kNothing);
-    if (must_be_there) {
-      return absl::StrFormat("batch %d, %s at offset %d, is missing; the log is from %d to %d", i,
-                             attempt.outcome == Outcome::kDurable ? "durable" : "written",
-                             attempt.base.value(), log_start.value(), log_end.value());
-    }
-    attempt.outcome = Outcome::kRefused;
-  }
-  start_min_ = log_start;
-  end_ = log_end;
-  durable_end_ = log_end;
-  NotePromise();
-  return "";
-}
+LogLife::LogLife(std::filesystem::path path, LogHistory& history)
+    : path_(std::move(path)), history_(history), options_(OptionsFor(history.keeps())) {}
 
 void LogLife::Complain(const std::string& what) {
   if (complaint_.empty()) complaint_ = what;
 }
 
 void LogLife::Run() {
-  RunScript();
+  if (history_.keeps() == Keeps::kAll) {
+    RunScript();
+  } else {
+    RunCompactedScript();
+  }
   Kill();
 }
 
@@ -217,8 +75,7 @@ void LogLife::RunScript() {
   LeaveTornTail();
   if (!Start(LogHistory::Lost::kNothing)) return;
   for (int i = 0; i < 9; ++i) Append();
-  now_ = now_ + Options().segment_ms + 1;
-  (void)log_->RollIfOld(now_);
+  Roll();
   Append();
   Commit();
   Seal();
@@ -229,6 +86,47 @@ void LogLife::RunScript() {
   Look();
 }
 
+// As above, where all that is sealed and durable is cleaned at once: with nothing clean yet, behind
+// what is clean already, with segments that become one, after a start, and beside a trim.
+void LogLife::RunCompactedScript() {
+  if (!Start(LogHistory::Lost::kNothing)) return;
+  AppendSome(11);
+  Seal();
+  Clean();
+  StopCleanly();
+  if (!Start(LogHistory::Lost::kNothing)) return;
+  AppendSome(5);
+  Append();
+  Seal();
+  Clean();
+  Look();
+  Kill();
+  LeaveTornTail();
+  if (!Start(LogHistory::Lost::kNothing)) return;
+  Roll();
+  Append();
+  Commit();
+  Seal();
+  Trim(history_.durable_end() - 20);
+  Clean();
+  Append();
+  Commit();
+  Look();
+}
+
+void LogLife::AppendSome(int batches) {
+  for (int i = 0; i < batches; ++i) {
+    Append();
+    if (i % 4 == 3) Commit();
+  }
+  Commit();
+}
+
+void LogLife::Roll() {
+  now_ = now_ + options_.segment_ms + 1;
+  (void)log_->RollIfOld(now_);
+}
+
 void LogLife::RunOnce(LogHistory::Lost lost) {
   if (!Start(lost)) return Complain("no start without faults: " + start_failure_.ToString());
   for (int i = 0; i < 2; ++i) {
@@ -236,15 +134,35 @@ void LogLife::RunOnce(LogHistory::Lost lost) {
     Commit();
   }
   if (log_->log_end() != history_.durable_end()) Complain("no commit without faults");
+  if (history_.keeps() != Keeps::kAll) CleanEverything();
   Look();
   Kill();
+}
+
+// Without faults there is no reason for anything to stay as it was.
+void LogLife::CleanEverything() {
+  Roll();
+  Seal();
+  Clean();
+  if (log_->CompactionNeed(history_.durable_end(), now_) > 0) Complain("not clean without faults");
+  const std::int32_t files = CountLogFiles();
+  if (files == log_->segment_count()) return;
+  Complain(absl::StrFormat("%d log files of %d segments", files, log_->segment_count()));
+}
+
+std::int32_t LogLife::CountLogFiles() const {
+  std::int32_t count = 0;
+  for (const auto& entry : std::filesystem::directory_iterator(path_ / "orders-0")) {
+    count += entry.path().extension() == ".log" ? 1 : 0;
+  }
+  return count;
 }
 
 absl::Status LogLife::Open() {
   report_ = {};
   ASSIGN_OR_RETURN(data_dir_, DataDir::Open(path_));
   absl::StatusOr<std::unique_ptr<Log>> log =
-      Log::Open(*data_dir_, Identity(), Options(), now_, report_);
+      Log::Open(*data_dir_, Identity(), options_, now_, report_);
   if (!log.ok()) data_dir_.reset();
   RETURN_IF_ERROR(log.status());
   log_ = *std::move(log);
@@ -305,7 +223,7 @@ void LogLife::LeaveTornTail() {
     if (!batch.ok()) break;
     at += batch->size();
   }
-  Bytes torn = BatchOf(99'999);
+  Bytes torn = LifeBatches(history_.keeps()).Make(99'999);
   StampBatch(MutableBytes(torn), history_.end(), LeaderEpoch(1));
   std::fstream out(last, std::ios::binary | std::ios::in | std::ios::out);
   out.seekp(static_cast<std::streamoff>(at));
@@ -389,6 +307,42 @@ void LogLife::Trim(Offset before) {
   if (!log_->FinishTrim(*trim, trim->Sync()).ok()) return;
   history_.StartIs(log_->log_start());
   for (const auto& segment : trim->dropped) (void)segment->Remove();
+}
+
+// As the partition does it. On a full disk it is tried once more.
+void LogLife::Clean() {
+  for (int tries = 0; tries < 2; ++tries) {
+    const absl::Status cleaned = TryClean();
+    if (CodeOf(cleaned) == ErrorCode::kPartitionOffline) {
+      Complain("cleaning called it damaged: " + cleaned.ToString());
+    }
+    if (!IsFull(cleaned)) return;
+  }
+  stayed_full_ = true;
+}
+
+absl::Status LogLife::TryClean() {
+  std::optional<CompactionPlan> plan = log_->PlanCompaction(history_.durable_end(), now_);
+  if (!plan.has_value()) return absl::OkStatus();
+  Compactor compactor(*std::move(plan), {}, now_);
+  RETURN_IF_ERROR(compactor.ReadKeys());
+  while (true) {
+    ASSIGN_OR_RETURN(const std::optional<CleanedSegment> cleaned, compactor.Next());
+    if (!cleaned.has_value()) return absl::OkStatus();
+    RETURN_IF_ERROR(SwapIn(*cleaned));
+  }
+}
+
+absl::Status LogLife::SwapIn(const CleanedSegment& cleaned) {
+  const absl::StatusOr<Log::Trim> swap = log_->Swap(cleaned);
+  if (!swap.ok()) {
+    (void)cleaned.segment->Remove();
+    return swap.status();
+  }
+  RETURN_IF_ERROR(log_->FinishTrim(*swap, swap->Sync()));
+  ++swaps_;
+  for (const auto& segment : swap->dropped) RETURN_IF_ERROR(segment->Remove());
+  return absl::OkStatus();
 }
 
 std::optional<Bytes> LogLife::ReadAll() {
