@@ -30,6 +30,7 @@ constexpr std::array kNames = {
     Name{SeededBug::kTrimmedTooFar, "trimmed-too-far"},
     Name{SeededBug::kShowsUnsynced, "shows-unsynced"},
     Name{SeededBug::kCompactionDropsNewest, "compaction-drops-newest"},
+    Name{SeededBug::kSwapBeforeSync, "swap-before-sync"},
 };
 
 std::optional<SeededBug> Chosen() {

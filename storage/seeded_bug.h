@@ -20,6 +20,7 @@ enum class SeededBug {
   kTrimmedTooFar,
   kShowsUnsynced,
   kCompactionDropsNewest,
+  kSwapBeforeSync,
 };
 
 #ifdef CAIRN_SEEDED_BUGS

@@ -32,6 +32,7 @@ CAUGHT_BY = {
     "trimmed-too-far": (LOG, "[model]"),
     "shows-unsynced": (BROKER, "Partition: on a durable topic nobody is told*"),
     "compaction-drops-newest": (LOG, "Compaction model: random logs keep exactly the newest*"),
+    "swap-before-sync": (CALLS, "Compaction: the N-th write is short"),
 }
 TIMEOUT_S = 300
 
