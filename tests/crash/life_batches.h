@@ -40,7 +40,7 @@ class LifeBatches {
  private:
   bool HoldsOnlyRecordsOf(std::size_t number, const RecordBatchView& batch) const;
 
-  const Keeps keeps_;
+  Keeps keeps_;
 };
 
 }  // namespace cairn::storage
