@@ -87,8 +87,7 @@ absl::Status ReadEntries(const std::string& name, ByteView file, Manifest::Conte
   return absl::OkStatus();
 }
 
-absl::StatusOr<Manifest::Contents> Parse(const std::filesystem::path& path, ByteView file) {
-  const std::string name = path.string();
+absl::StatusOr<Manifest::Contents> Parse(const std::string& name, ByteView file) {
   if (file.size() < kEntriesAt || IsZero(file)) {
     return absl::NotFoundError(absl::StrFormat(
         "%s has %d bytes and no header: its creation was cut short", name, file.size()));
@@ -115,7 +114,11 @@ absl::StatusOr<Manifest::Contents> Manifest::Read(
     const std::filesystem::path& partition_directory) {
   const std::filesystem::path path = PathIn(partition_directory);
   ASSIGN_OR_RETURN(const Bytes file, ReadFile(path, kFileBytesMax));
-  return Parse(path, file);
+  return Parse(path.string(), file);
+}
+
+absl::StatusOr<Manifest::Contents> Manifest::Decode(const std::string& name, ByteView file) {
+  return Parse(name, file);
 }
 
 ManifestState Manifest::Salvage(const std::filesystem::path& partition_directory) {

@@ -5,6 +5,7 @@
 #include <memory>
 #include <optional>
 #include <span>
+#include <string>
 #include <variant>
 #include <vector>
 
@@ -121,6 +122,8 @@ class Manifest {
 
   // What can be read of a damaged one: the entries before the damage, or nothing.
   static ManifestState Salvage(const std::filesystem::path& partition_directory);
+  // What a file of these bytes says; as Read, with `name` in its errors.
+  static absl::StatusOr<Contents> Decode(const std::string& name, ByteView file);
   // The bytes of a manifest that gives this state with the fewest entries.
   static Bytes Encode(const TopicPartition& partition, const ManifestState& state);
 

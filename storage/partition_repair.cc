@@ -114,18 +114,17 @@ absl::StatusOr<Manifest::Contents> PartitionRepair::RebuildManifest() {
     if (!state.segments.empty() && names[i].base < next && state.segments.back().generation > 0) {
       continue;
     }
+    const auto rest = std::span(names).subspan(i);
     ASSIGN_OR_RETURN(const bool is_contradicted, IsContradicted(names[i]));
     if (is_contradicted) {
-      for (; i < names.size(); ++i) {
-        MoveAway({.base = names[i].base,
-                  .first_append_time = kNoTimestamp,
-                  .sealed = {},
-                  .generation = names[i].generation},
-                 "without a manifest its index speaks against it, or it follows such a one");
-      }
+      MoveAway(rest, "without a manifest its index speaks against it, or it follows such a one");
       break;
     }
-    ASSIGN_OR_RETURN(ManifestSegment segment, ReadSegment(names[i], i + 1 == names.size(), state));
+    ASSIGN_OR_RETURN(ManifestSegment segment, ReadSegment(names[i], rest.size() == 1, state));
+    if (segment.generation > 0 && !segment.sealed.has_value()) {
+      MoveAway(rest, "without a manifest nothing in it can be believed, or it follows such a one");
+      break;
+    }
     if (segment.sealed.has_value()) next = segment.sealed->next_offset;
     state.segments.push_back(std::move(segment));
   }
@@ -170,7 +169,9 @@ absl::StatusOr<ManifestSegment> PartitionRepair::ReadSegment(const SegmentFileNa
   ManifestSegment segment{.base = name.base,
                           .first_append_time = modified,
                           .sealed = std::nullopt,
-                          .generation = name.generation};
+                          .generation = name.generation,
+                          // How far it was cleaned is not known: it will be once more.
+                          .clean_end = name.generation > 0 ? name.base : Offset(0)};
   BatchScan scan(file, {.end = size,
                         .next_offset = name.base,
                         .depth = BatchScan::Depth::kHeaders,
@@ -273,15 +274,7 @@ absl::Status PartitionRepair::Mend(const PartitionVerifier& verifier) {
   if (verifier.first_break().has_value()) RETURN_IF_ERROR(CutAt(*verifier.first_break()));
   MoveStaleAway();
   if (state_ != before_ && manifest_why_.empty()) manifest_why_ = "its list ends earlier now";
-  if (!manifest_why_.empty()) {
-    Bytes contents = Manifest::Encode({identity_.topic, identity_.partition}, state_);
-    const auto bytes = static_cast<std::int64_t>(contents.size());
-    AddStep({.kind = RepairStep::Kind::kWrite,
-             .entry = Entry(kManifestFileName),
-             .bytes = bytes,
-             .contents = std::move(contents),
-             .why = manifest_why_});
-  }
+  if (!manifest_why_.empty()) RETURN_IF_ERROR(WriteManifest());
   const bool is_same = durable_.has_value() && durable_->end == end_.end &&
                        durable_->segment_base == end_.segment_base &&
                        durable_->position == end_.position;
@@ -292,6 +285,26 @@ absl::Status PartitionRepair::Mend(const PartitionVerifier& verifier) {
   return absl::OkStatus();
 }
 
+absl::Status PartitionRepair::WriteManifest() {
+  const TopicPartition id{identity_.topic, identity_.partition};
+  Bytes contents = Manifest::Encode(id, state_);
+  // What the next start refuses would be no repair.
+  const absl::StatusOr<Manifest::Contents> back =
+      Manifest::Decode(Entry(kManifestFileName), contents);
+  if (!back.ok() || back->state != state_) {
+    return absl::InternalError(absl::StrFormat("%s: no manifest can say what is left of it%s%s",
+                                               directory_name_, back.ok() ? "" : ": ",
+                                               std::string(back.status().message())));
+  }
+  const auto bytes = static_cast<std::int64_t>(contents.size());
+  AddStep({.kind = RepairStep::Kind::kWrite,
+           .entry = Entry(kManifestFileName),
+           .bytes = bytes,
+           .contents = std::move(contents),
+           .why = manifest_why_});
+  return absl::OkStatus();
+}
+
 // Nothing from there on can be served without a hole in the offsets, so all of it goes.
 absl::Status PartitionRepair::CutAt(PartitionVerifier::Break at) {
   const Offset known_end = KnownEnd();
@@ -299,7 +312,9 @@ absl::Status PartitionRepair::CutAt(PartitionVerifier::Break at) {
   if (at.offset <= state_.log_start) at.segment = at.position = 0;
   for (std::size_t i = state_.segments.size(); i-- > at.segment;) {
     if (i == at.segment && at.position > 0) break;
-    MoveAway(state_.segments[i], i == at.segment ? at.reason : "it follows what is lost");
+    const ManifestSegment& segment = state_.segments[i];
+    MoveAway({segment.base, segment.generation},
+             i == at.segment ? at.reason : "it follows what is lost");
     state_.segments.pop_back();
   }
   if (at.segment < state_.segments.size()) {
@@ -315,6 +330,7 @@ absl::Status PartitionRepair::CutAt(PartitionVerifier::Break at) {
     }
     if (last.generation > 0) {
       ASSIGN_OR_RETURN(last.sealed, Extent(last, at.position));
+      last.clean_end = std::min(last.clean_end, last.sealed->next_offset);
     } else {
       last.sealed.reset();
     }
@@ -364,9 +380,13 @@ void PartitionRepair::MoveStaleAway() {
   if (is_cut && fs::exists(directory_ / index, error)) move(index);
 }
 
-void PartitionRepair::MoveAway(const ManifestSegment& segment, const std::string& why) {
-  for (const std::string& file : {LogFileName(segment.base, segment.generation),
-                                  IndexFileName(segment.base, segment.generation)}) {
+void PartitionRepair::MoveAway(std::span<const SegmentFileName> names, const std::string& why) {
+  for (const SegmentFileName& name : names) MoveAway(name, why);
+}
+
+void PartitionRepair::MoveAway(const SegmentFileName& name, const std::string& why) {
+  for (const std::string& file :
+       {LogFileName(name.base, name.generation), IndexFileName(name.base, name.generation)}) {
     std::error_code error;
     if (!fs::exists(directory_ / file, error)) continue;
     AddStep({.kind = RepairStep::Kind::kMove,

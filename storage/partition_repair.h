@@ -2,6 +2,7 @@
 
 #include <filesystem>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -45,9 +46,11 @@ class PartitionRepair {
   absl::StatusOr<SealedSegment> Extent(const ManifestSegment& segment, std::int64_t end) const;
   void MendMeta();
   absl::Status Mend(const PartitionVerifier& verifier);
+  absl::Status WriteManifest();
   absl::Status CutAt(PartitionVerifier::Break at);
   void MoveStaleAway();
-  void MoveAway(const ManifestSegment& segment, const std::string& why);
+  void MoveAway(const SegmentFileName& name, const std::string& why);
+  void MoveAway(std::span<const SegmentFileName> names, const std::string& why);
   void Lose(Offset from, Offset end);
   Offset KnownEnd() const;
   void AddStep(RepairStep step) { plan_.steps.push_back(std::move(step)); }

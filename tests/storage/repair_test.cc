@@ -2,8 +2,9 @@
 
 #include <cstdlib>
 
+#include "storage/segment_name.h"
 #include "storage/verify.h"
-#include "tests/storage/log_fixture.h"
+#include "tests/storage/compacted_log.h"
 
 namespace cairn::storage {
 namespace {
@@ -30,7 +31,7 @@ RepairPlan RepairIt(const std::filesystem::path& path) {
   return *std::move(plan);
 }
 
-std::int64_t Damages(const std::filesystem::path& path) {
+std::int64_t DamageCount(const std::filesystem::path& path) {
   const absl::StatusOr<VerifySummary> summary = VerifyDataDirectory(path, [](const Finding& found) {
     if (found.severity == Finding::Severity::kDamage) {
       WARN(found.file << " at " << found.position << ": " << found.reason);
@@ -71,7 +72,7 @@ struct Orders : LogFixture {
     CHECK(report().damage.ok());
     CHECK(log().log_end() == Offset(end + 1));
     StopCleanly();
-    CHECK(Damages(data()) == 0);
+    CHECK(DamageCount(data()) == 0);
   }
   Bytes whole;
 };
@@ -102,7 +103,7 @@ TEST_CASE("Repair: a damaged batch ends the log there, and what follows is kept 
   CHECK(plan.lost[0].from == Offset(4));
   CHECK(
       std::filesystem::exists(orders.data() / "quarantine" / "orders-0+00000000000000000006.log"));
-  CHECK(Damages(orders.data()) == 0);
+  CHECK(DamageCount(orders.data()) == 0);
   CHECK(PlanFor(orders.data()).steps.empty());
   orders.ExpectUpTo(plan.lost[0].from.value());
 }
@@ -152,7 +153,7 @@ TEST_CASE("Repair: each file lost, empty, cut or of another partition is mended"
     WriteFile(path, ReadBack(other.data() / file));
   }
   const RepairPlan plan = RepairIt(orders.data());
-  CHECK(Damages(orders.data()) == 0);
+  CHECK(DamageCount(orders.data()) == 0);
   const RepairPlan again = PlanFor(orders.data());
   for (const RepairStep& step : again.steps) UNSCOPED_INFO("again " << step.entry << step.why);
   CHECK(again.steps.empty());
@@ -202,6 +203,87 @@ TEST_CASE("Repair: a crash's torn tail is left to the next start", "[storage][re
   CHECK(PlanFor(fixture.data()).steps.empty());
   fixture.Open();
   CHECK(fixture.log().log_end() == Offset(6));
+}
+
+// Twelve keys, cleaned into two segments at least, and a clean stop.
+struct Cleaned : CompactedLog {
+  Cleaned() {
+    for (int i = 0; i < 24; ++i) {
+      Send("key " + std::to_string(i % 12), std::string(100, static_cast<char>('a' + i)));
+    }
+    SealEverything();
+    CleanAll();
+    const std::vector<ManifestSegment> segments = Listed();
+    REQUIRE(segments.size() >= 2);
+    for (const ManifestSegment& segment : segments) {
+      REQUIRE(segment.generation > 0);
+      REQUIRE(segment.clean_end == segment.sealed->next_offset);
+    }
+    before = Records();
+    StopCleanly();
+  }
+  std::vector<ManifestSegment> Listed() const {
+    const auto manifest = Manifest::Read(directory());
+    REQUIRE(manifest.ok());
+    return manifest->state.segments;
+  }
+  std::filesystem::path FileOf(const ManifestSegment& segment) const {
+    return directory() / LogFileName(segment.base, segment.generation);
+  }
+  // The records up to `end` are there, a new one goes behind them, and cleaning goes on.
+  void ExpectUpTo(Offset end) {
+    CHECK(DamageCount(data()) == 0);
+    CHECK(PlanFor(data()).steps.empty());
+    Open();
+    INFO(report().damage.ToString());
+    REQUIRE(report().damage.ok());
+    REQUIRE(log().log_end() == end);
+    std::erase_if(before, [&](const Seen& seen) { return seen.offset >= end; });
+    CHECK(Records() == before);
+    CHECK(Send("key 0", "newer") == end);
+    SealEverything();
+    CleanAll();
+    CHECK(Values()["key 0"] == "newer");
+    StopCleanly();
+    CHECK(DamageCount(data()) == 0);
+  }
+  std::vector<Seen> before;
+};
+
+TEST_CASE("Repair: a cleaned segment that is cut is clean no further than it reaches",
+          "[storage][repair]") {
+  Cleaned log;
+  const std::vector<ManifestSegment> segments = log.Listed();
+  const std::size_t which = GENERATE(0, 1);
+  const std::filesystem::path file = log.FileOf(segments[which]);
+  Flip(file, static_cast<std::size_t>(segments[which].sealed->length) - 10);
+  const RepairPlan plan = RepairIt(log.data());
+  REQUIRE(plan.lost.size() == 1);
+  CHECK(plan.lost[0].from > segments[which].base);
+  CHECK(plan.lost[0].from < segments[which].sealed->next_offset);
+  log.ExpectUpTo(plan.lost[0].from);
+}
+
+TEST_CASE("Repair: a manifest made anew lists cleaned segments wherever they begin",
+          "[storage][repair]") {
+  Cleaned log;
+  const Offset end = log.Listed().back().sealed->next_offset;
+  std::filesystem::remove(log.directory() / kManifestFileName);
+  CHECK(RepairIt(log.data()).lost.empty());
+  log.ExpectUpTo(end);
+}
+
+TEST_CASE("Repair: a manifest made anew ends before a cleaned segment with a damaged beginning",
+          "[storage][repair]") {
+  Cleaned log;
+  const ManifestSegment last = log.Listed().back();
+  std::filesystem::remove(log.directory() / kManifestFileName);
+  const bool has_frontier = GENERATE(true, false);
+  if (!has_frontier) std::filesystem::remove(log.data() / "frontier");
+  INFO((has_frontier ? "with" : "without") << " its frontier");
+  Flip(log.FileOf(last), 16);  // the first batch's magic
+  RepairIt(log.data());
+  log.ExpectUpTo(last.base);
 }
 
 }  // namespace
