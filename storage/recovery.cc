@@ -316,8 +316,14 @@ absl::StatusOr<LogRecovery::Outcome> LogRecovery::ScanTail(const ManifestSegment
     from.position = durable_->position;
     from.next_offset = durable_->end;
   }
-  // What is judged must be what is on the disk, not what is cached.
-  if (!was_clean_) RETURN_IF_ERROR(file.DropCache(from.position));
+  if (next.has_value() && IsBelowFrontier(*next - 1)) {
+    // All of it is durable, so nothing can be torn: only its end is to be found. Its bytes are
+    // checked when they are read, sealed or scrubbed.
+    from.depth = BatchScan::Depth::kHeaders;
+  } else if (!was_clean_) {
+    // What is judged must be what is on the disk, not what is cached.
+    RETURN_IF_ERROR(file.DropCache(from.position));
+  }
   ASSIGN_OR_RETURN(const Timestamp modified, file.ModifiedAt());
   BatchScan scan(file, from);
   while (scan.Next()) changed_ = true;

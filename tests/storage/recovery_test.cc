@@ -262,6 +262,52 @@ TEST_CASE("Recovery: several unsealed segments in a row", "[storage][recovery]")
   CHECK(fixture.ReadAll() == all);
 }
 
+TEST_CASE("Recovery: durable segments that waited to be sealed were read whole after a kill",
+          "[storage][recovery]") {
+  LogFixture fixture({.segment_bytes = 1000});
+  for (int i = 0; i < 12; ++i) fixture.Append(1, 300);
+  fixture.Sync();
+  REQUIRE(fixture.log().segment_count() >= 4);
+  const std::int64_t second = fixture.log().Segments()[1]->base().value();
+  const Bytes all = fixture.ReadAll();
+  fixture.Kill();
+  Bytes file = ReadBack(fixture.LogFile(second));
+  file[kBatchHeaderBytes + 10] ^= std::byte{1};
+  WriteFile(fixture.LogFile(second), file);
+  fixture.Open();
+  // Nothing in it can be torn, so a start only looks for its end. Who reads the record finds it.
+  CHECK(fixture.report().damage.ok());
+  CHECK(fixture.log().log_end() == Offset(12));
+  absl::Status status;
+  const Bytes before = fixture.ReadAll(Offset(0), 1, status);
+  CHECK(CodeOf(status) == ErrorCode::kPartitionOffline);
+  CHECK(std::equal(before.begin(), before.end(), all.begin()));
+  CHECK(CodeOf(fixture.log().write_state()) == ErrorCode::kPartitionOffline);
+}
+
+TEST_CASE("Recovery: a durable segment that waited to be sealed and lost its end is damage",
+          "[storage][recovery]") {
+  LogFixture fixture({.segment_bytes = 1000});
+  for (int i = 0; i < 12; ++i) fixture.Append(1, 300);
+  fixture.Sync();
+  const auto second = fixture.log().Segments()[1];
+  fixture.Kill();
+  Bytes file = ReadBack(fixture.LogFile(second->base().value()));
+  const auto end = static_cast<std::size_t>(second->length());
+  // In its last batch: cut short, or zeros where its header was.
+  if (GENERATE(true, false)) {
+    file.resize(end - 1);
+  } else {
+    std::fill(file.begin() + second->length() / 2, file.end(), std::byte{0});
+  }
+  WriteFile(fixture.LogFile(second->base().value()), file);
+  fixture.Open();
+  CHECK_FALSE(fixture.report().damage.ok());
+  CHECK(fixture.report().offline_from < second->next_offset());
+  CHECK(fixture.report().offline_from > second->base());
+  CHECK(ReadBack(fixture.LogFile(second->base().value())) == file);
+}
+
 TEST_CASE("Recovery: a torn segment takes the later ones with it", "[storage][recovery]") {
   LogFixture fixture({.segment_bytes = 1000});
   for (int i = 0; i < 3; ++i) fixture.Append(1, 300);
