@@ -19,7 +19,9 @@ Log::Log(DataDir& data_dir, LogIdentity identity, const LogOptions& options)
       place_(new LogPlace{.directory = data_dir.PartitionPath(identity_),
                           .removed_files = data_dir.removed_files(),
                           .reserve = data_dir.reserve(),
-                          .uses_reserve = options.uses_reserve}) {}
+                          .uses_reserve = options.uses_reserve,
+                          .damaged_segments = std::make_unique<DamagedSegments>(
+                              data_dir.PartitionPath(identity_), id(), data_dir.reserve())}) {}
 
 Log::~Log() = default;
 

@@ -25,6 +25,7 @@ namespace cairn::storage {
 //                                      log is offline from there on
 //   at or above it                     a torn tail: saved in quarantine/ and cut, durably
 //   the frontier is unreadable         cut only what no valid batch follows; otherwise damage
+//   damage was found in a run before   that segment is read whole, sealed or not
 //
 // Used once, by one thread.
 class LogRecovery {
@@ -48,13 +49,15 @@ class LogRecovery {
   absl::Status DropFrom(Offset base);
   absl::Status PutAway(const ManifestSegment& segment);
   absl::Status DropEmptyLast();
+  absl::Status LookAgain(const ManifestSegment& segment);
+  absl::Status ForgetDamaged();
   Outcome Offline(Offset from, const absl::Status& what);
   void Add(const ManifestSegment& segment, Offset next, std::int64_t length, Timestamp modified);
   absl::Status FinishEnds();
   void RaiseEpoch();
   absl::Status MakeDurable();
   absl::Status RebuildProducers();
-  absl::Status ApplyProducers(const Segment& segment, Offset from,
+  absl::Status ApplyProducers(Segment& segment, Offset from,
                               const std::optional<DurableEnd>& snapshot);
   bool NeedsSync() const;
   bool IsBelowFrontier(Offset offset) const;

@@ -8,6 +8,7 @@
 
 #include "protocol/status.h"
 #include "storage/batch_scan.h"
+#include "storage/damaged_segments.h"
 #include "storage/file.h"
 #include "storage/fingerprint.h"
 #include "storage/index.h"
@@ -282,6 +283,7 @@ absl::Status PartitionRepair::Mend(const PartitionVerifier& verifier) {
   if (must_hold && !is_same && !(durable_ == std::nullopt && end_.end == Offset(0))) {
     new_end_ = end_;
   }
+  ForgetDamaged();
   return absl::OkStatus();
 }
 
@@ -378,6 +380,16 @@ void PartitionRepair::MoveStaleAway() {
   std::error_code error;
   const bool is_cut = last != before_.segments[state_.segments.size() - 1];
   if (is_cut && fs::exists(directory_ / index, error)) move(index);
+}
+
+// All of it was read, and what is damaged is mended by the steps before this one.
+void PartitionRepair::ForgetDamaged() {
+  std::error_code error;
+  if (!fs::exists(directory_ / kDamagedSegmentsName, error)) return;
+  AddStep({.kind = RepairStep::Kind::kMove,
+           .entry = Entry(kDamagedSegmentsName),
+           .bytes = SizeOf(directory_ / kDamagedSegmentsName),
+           .why = "it tells of damage that is mended then"});
 }
 
 void PartitionRepair::MoveAway(std::span<const SegmentFileName> names, const std::string& why) {

@@ -49,6 +49,7 @@ class PartitionRepair {
   absl::Status WriteManifest();
   absl::Status CutAt(PartitionVerifier::Break at);
   void MoveStaleAway();
+  void ForgetDamaged();
   void MoveAway(const SegmentFileName& name, const std::string& why);
   void MoveAway(std::span<const SegmentFileName> names, const std::string& why);
   void Lose(Offset from, Offset end);

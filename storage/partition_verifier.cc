@@ -10,6 +10,7 @@
 
 #include "protocol/status.h"
 #include "storage/batch_scan.h"
+#include "storage/damaged_segments.h"
 #include "storage/fingerprint.h"
 #include "storage/index_witness.h"
 #include "storage/log.h"
@@ -399,7 +400,8 @@ bool PartitionVerifier::MayBeLeftOver(const SegmentFileName& file) const {
 }
 
 absl::Status PartitionVerifier::CheckNames() {
-  std::set<std::string> known{kManifestFileName, kPartitionMetaName, kProducerSnapshotName};
+  std::set<std::string> known{kManifestFileName, kPartitionMetaName, kProducerSnapshotName,
+                              kDamagedSegmentsName};
   for (const ManifestSegment& segment : manifest_.state.segments) {
     known.insert(LogFileName(segment.base, segment.generation));
     known.insert(IndexFileName(segment.base, segment.generation));

@@ -62,6 +62,7 @@ absl::Status LogRecovery::Run() {
   log_.place_->epochs = EpochHistory(state.epochs);
   log_.log_start_ = state.log_start;
   RETURN_IF_ERROR(ClearStrays());
+  log_.place_->damaged_segments->Load();
   expected_ = state.segments.empty() ? state.log_start : state.segments.front().base;
   Outcome outcome = Outcome::kGoOn;
   if (expected_ > state.log_start) {
@@ -81,8 +82,11 @@ absl::Status LogRecovery::Run() {
     } else {
       ASSIGN_OR_RETURN(outcome, TakeUnsealed(segment, next));
     }
+    if (report_.damage.ok()) RETURN_IF_ERROR(LookAgain(segment));
+    if (!report_.damage.ok()) break;
   }
   if (report_.damage.ok()) RETURN_IF_ERROR(FinishEnds());
+  if (report_.damage.ok()) RETURN_IF_ERROR(ForgetDamaged());
   return RebuildProducers();
 }
 
@@ -304,6 +308,33 @@ absl::StatusOr<LogRecovery::Outcome> LogRecovery::TakeUnsealed(const ManifestSeg
     RETURN_IF_ERROR(file.Sync());
   }
   return ScanTail(segment, file, size, next);
+}
+
+// At a segment that was just taken, if damage was found in it before: what stands behind that must
+// not be built upon.
+absl::Status LogRecovery::LookAgain(const ManifestSegment& segment) {
+  const SegmentFileName name{segment.base, segment.generation};
+  if (!log_.place_->damaged_segments->IsSuspect(name)) return absl::OkStatus();
+  if (log_.segments_.empty() || log_.segments_.back()->base() != segment.base) {
+    return absl::OkStatus();  // nothing of it was kept
+  }
+  Segment& taken = *log_.segments_.back();
+  const absl::Status found = taken.ReadAgain([](std::int64_t) { return true; });
+  report_.bytes_scanned += taken.length();
+  const std::optional<Segment::Damage> damage = taken.damage();
+  if (!damage.has_value()) return found;
+  Offline(damage->from, damage->status);
+  return absl::OkStatus();
+}
+
+absl::Status LogRecovery::ForgetDamaged() {
+  ASSIGN_OR_RETURN(const bool had_any, log_.place_->damaged_segments->Clear());
+  if (had_any) {
+    report_.notes.push_back(
+        absl::StrFormat("%s: what was found damaged before is gone, or reads well again",
+                        log_.place_->directory.filename().string()));
+  }
+  return absl::OkStatus();
 }
 
 absl::StatusOr<LogRecovery::Outcome> LogRecovery::ScanTail(const ManifestSegment& segment,
@@ -532,7 +563,7 @@ absl::Status LogRecovery::RebuildProducers() {
   return absl::OkStatus();
 }
 
-absl::Status LogRecovery::ApplyProducers(const Segment& segment, Offset from,
+absl::Status LogRecovery::ApplyProducers(Segment& segment, Offset from,
                                          const std::optional<DurableEnd>& snapshot) {
   ASSIGN_OR_RETURN(const File file, File::OpenForReading(segment.LogPath()));
   BatchScan::From start{.end = segment.length(),
@@ -561,7 +592,7 @@ absl::Status LogRecovery::ApplyProducers(const Segment& segment, Offset from,
       return ApplyProducers(segment, from, std::nullopt);
     }
     if (report_.damage.ok() || scan.next_offset() < report_.offline_from) {
-      Offline(scan.next_offset(), scan.status());
+      Offline(scan.next_offset(), segment.NoteDamage(scan.next_offset(), scan.status()));
     }
     return absl::OkStatus();
   }

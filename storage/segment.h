@@ -13,6 +13,7 @@
 
 #include "protocol/bytes.h"
 #include "protocol/types.h"
+#include "storage/damaged_segments.h"
 #include "storage/epoch_history.h"
 #include "storage/file.h"
 #include "storage/index.h"
@@ -35,6 +36,8 @@ struct LogPlace {
   EpochHistory epochs{};      // complete before the first segment is made, then only read
   // Set by any segment that found damage, so that the log looks for it.
   std::atomic<bool> damaged{false};
+  // Where they note it for the next start; null: nowhere.
+  std::unique_ptr<DamagedSegments> damaged_segments{};
 };
 
 // What compaction made of a segment; see ManifestSegment. A cleaned one is sealed for good.
@@ -125,6 +128,8 @@ class Segment {
   //   others                        it cannot be read now
   using OnScrubbed = std::function<bool(std::int64_t bytes)>;
   absl::Status Scrub(const OnScrubbed& on_scrubbed);
+  // The same of any segment that does not grow.
+  absl::Status ReadAgain(const OnScrubbed& on_scrubbed);
 
   // The first record at or after `time` in [start, end), or nothing. Any thread; waits for the
   // disk.
@@ -165,8 +170,8 @@ class Segment {
   // there is no damage.
   absl::Status Remove();
 
-  // For whoever reads it in another way than through it: what stands at `from` is damaged. Any
-  // thread. Gives what Read will say.
+  // For whoever reads it in another way than through it: what stands at `from` is damaged, which
+  // is noted on disk for the next start. Any thread; waits for the disk. Gives what Read will say.
   absl::Status NoteDamage(Offset from, const absl::Status& what);
 
   std::filesystem::path LogPath() const;

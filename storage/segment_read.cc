@@ -323,11 +323,19 @@ absl::StatusOr<bool> Segment::RenewIndex(const File& file) {
 }
 
 absl::Status Segment::NoteDamage(Offset from, const absl::Status& what) {
-  const absl::Status status = MakeError(ErrorCode::kPartitionOffline, std::string(what.message()));
-  const std::lock_guard lock(mutex_);
-  if (removed_) {
+  if (IsRemoved()) {
     return absl::UnavailableError(LogPath().string() + " was dropped while it was read; try again");
   }
+  std::string reason(what.message());
+  if (place_->damaged_segments != nullptr) {
+    const absl::Status noted = place_->damaged_segments->Add({base_, generation()});
+    if (!noted.ok()) {
+      reason += absl::StrFormat("; it could not be noted for the next start: %s",
+                                std::string(noted.message()));
+    }
+  }
+  const absl::Status status = MakeError(ErrorCode::kPartitionOffline, reason);
+  const std::lock_guard lock(mutex_);
   if (damage_ == nullptr || from < damage_->from) {
     damage_ = std::make_unique<Damage>(Damage{.from = from, .status = status});
   }

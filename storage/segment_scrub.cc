@@ -15,11 +15,16 @@ constexpr std::int64_t kStep = 1 << 20;
 }  // namespace
 
 absl::Status Segment::Scrub(const OnScrubbed& on_scrubbed) {
+  return IsSealed() ? ReadAgain(on_scrubbed) : absl::OkStatus();
+}
+
+absl::Status Segment::ReadAgain(const OnScrubbed& on_scrubbed) {
   SealedSegment expected;
+  bool is_sealed = false;
   {
     const std::lock_guard lock(mutex_);
-    if (!sealed_) return absl::OkStatus();
     expected = extent_;
+    is_sealed = sealed_;
   }
   const absl::StatusOr<File> file = File::OpenForReading(LogPath());
   if (absl::IsNotFound(file.status())) return NoteDamage(base_, file.status());
@@ -41,7 +46,14 @@ absl::Status Segment::Scrub(const OnScrubbed& on_scrubbed) {
   }
   if (absl::IsDataLoss(scan.status())) return NoteDamage(scan.next_offset(), scan.status());
   RETURN_IF_ERROR(scan.status());
-  if (fingerprint.value() == expected.fingerprint) return absl::OkStatus();
+  if (!is_sealed && scan.next_offset() != expected.next_offset) {
+    return NoteDamage(
+        scan.next_offset(),
+        absl::DataLossError(absl::StrFormat(
+            "%s, position %d: expected to end before offset %d, found %d", file->path().string(),
+            scan.position(), expected.next_offset.value(), scan.next_offset().value())));
+  }
+  if (!is_sealed || fingerprint.value() == expected.fingerprint) return absl::OkStatus();
   // Every batch is whole: something that their checksums do not cover. Nobody knows where.
   return NoteDamage(
       base_,

@@ -9,6 +9,7 @@
 #include <catch2/catch.hpp>
 
 #include "protocol/record_batch_builder.h"
+#include "storage/damaged_segments.h"
 #include "storage/data_dir.h"
 #include "storage/format_file.h"
 #include "storage/frontier.h"
@@ -24,14 +25,16 @@ namespace cairn::storage {
 namespace {
 
 const std::filesystem::path kGolden = CAIRN_GOLDEN_DATA;
-const char* const kNames[] = {
-    "format-v1", "partition.meta-v1", "manifest-v1",           "log-v1",
-    "index-v1",  "frontier-v1",       "producers.snapshot-v1", "scrub-v1"};
+const char* const kNames[] = {"format-v1", "partition.meta-v1", "manifest-v1",           "log-v1",
+                              "index-v1",  "frontier-v1",       "producers.snapshot-v1", "scrub-v1",
+                              "damaged-v1"};
 
 const TopicId kCluster = *ParseTopicId("c0ffee00-1234-4abc-8def-001122334455");
 const LogIdentity kOrders{*ParseTopicId("0badcafe-5678-4abc-8def-66778899aabb"), "orders",
                           PartitionIndex(1)};
 const TopicPartition kPartition{kOrders.topic, kOrders.partition};
+
+const std::set<SegmentFileName> kDamagedSegments{{Offset(0), 3}, {Offset(4096), 0}};
 
 const ScrubState kScrubState{.round_began = Timestamp(1'700'000'061'000),
                              .completed = Timestamp(1'700'000'000'000),
@@ -165,6 +168,7 @@ Bytes MadeFrontier() {
 
 Bytes Made(const std::string& name) {
   if (name == "scrub-v1") return EncodeScrubState(kScrubState);
+  if (name == "damaged-v1") return EncodeDamagedSegments(kPartition, kDamagedSegments);
   if (name == "format-v1") return EncodeFormat({kCluster, 16});
   if (name == "partition.meta-v1") return EncodePartitionMeta(kOrders);
   if (name == "log-v1") return MadeLog();
@@ -193,6 +197,16 @@ TEST_CASE("Golden: format and partition.meta are read", "[storage][golden]") {
   CHECK(meta->topic == kOrders.topic);
   CHECK(meta->name == "orders");
   CHECK(meta->partition == PartitionIndex(1));
+}
+
+TEST_CASE("Golden: a list of damaged segments is read, and only by its partition",
+          "[storage][golden]") {
+  const Bytes file = Golden("damaged-v1");
+  const auto segments = DecodeDamagedSegments(kPartition, file);
+  REQUIRE(segments.ok());
+  CHECK(*segments == kDamagedSegments);
+  const TopicPartition other{kPartition.topic, PartitionIndex(2)};
+  CHECK(absl::IsDataLoss(DecodeDamagedSegments(other, file).status()));
 }
 
 TEST_CASE("Golden: a manifest is read", "[storage][golden]") {
