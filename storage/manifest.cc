@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <utility>
+#include <variant>
 
 #include "absl/strings/str_format.h"
 
@@ -70,11 +71,17 @@ absl::Status ReadEntries(const std::string& name, ByteView file, Manifest::Conte
       const absl::Status found(
           decoded.status().code(),
           absl::StrFormat("%s at %d: %s", name, at, std::string(decoded.status().message())));
-      // An unfinished last write is torn; anything with an entry behind it was finished once.
-      if (absl::IsUnimplemented(found) || HoldsManifestEntry(file.subspan(at + 1))) {
+      // What was durable once is damaged. Of the rest a power cut may have kept any part.
+      const std::int64_t vouched_end = FindVouchedEnd(file.subspan(at + 1));
+      if (absl::IsUnimplemented(found) || vouched_end > static_cast<std::int64_t>(at)) {
         return absl::DataLossError(found.message());
       }
       break;
+    }
+    const auto* const synced = std::get_if<ManifestSynced>(&decoded->entry);
+    if (synced != nullptr && synced->end > static_cast<std::int64_t>(at)) {
+      return absl::DataLossError(
+          absl::StrFormat("%s at %d: vouches for the bytes up to %d", name, at, synced->end));
     }
     if (absl::Status status = ApplyManifestEntry(decoded->entry, contents.state); !status.ok()) {
       return absl::DataLossError(
@@ -215,6 +222,8 @@ absl::Status Manifest::Append(std::span<const ManifestEntry> entries) {
   RETURN_IF_ERROR(failure_);
   CAIRN_CHECK(torn_tail_.empty());
   Bytes bytes;
+  // What comes now may be torn in any way; what stands before it may not.
+  if (synced_end_ > vouched_end_) EncodeManifestEntry(ManifestSynced{synced_end_}, bytes);
   ManifestState state = state_;
   for (const ManifestEntry& entry : entries) {
     const absl::Status fits = ApplyManifestEntry(entry, state);
@@ -235,6 +244,7 @@ absl::Status Manifest::Append(std::span<const ManifestEntry> entries) {
     return status;
   }
   end_ += static_cast<std::int64_t>(bytes.size());
+  vouched_end_ = std::max(vouched_end_, synced_end_);
   state_ = std::move(state);
   return absl::OkStatus();
 }
@@ -287,6 +297,7 @@ absl::Status Manifest::Rewrite() {
   }
   file_.reset();
   end_ = synced_end_ = static_cast<std::int64_t>(bytes.size());
+  vouched_end_ = 0;
   return absl::OkStatus();
 }
 

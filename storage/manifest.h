@@ -96,8 +96,13 @@ struct SegmentSwapped {
   Offset clean_end;
   SealedSegment sealed;
 };
-using ManifestEntry = std::variant<SegmentOpened, SegmentSealed, SegmentReopened, SegmentDropped,
-                                   LogStartMoved, LeaderEpochRaised, SegmentSwapped>;
+// When it was appended the file's bytes before `end` were durable. Append sees to it.
+struct ManifestSynced {
+  std::int64_t end = 0;
+};
+using ManifestEntry =
+    std::variant<SegmentOpened, SegmentSealed, SegmentReopened, SegmentDropped, LogStartMoved,
+                 LeaderEpochRaised, SegmentSwapped, ManifestSynced>;
 
 // A partition's list of segments with what belongs to it: a journal of checksummed entries, in
 // DATA/<topic>-<partition>/manifest. FORMAT.md has the bytes.
@@ -113,7 +118,7 @@ class Manifest {
     TopicPartition partition;
     ManifestState state;
     std::int64_t end = 0;  // the byte behind the last whole entry
-    Bytes torn_tail;       // what follows there: an entry that was not written to its end
+    Bytes torn_tail;       // what follows there: entries that never became durable as a whole
   };
   //   kNotFound  no file, or a file that ends within its header or holds only zeros: it was being
   //              created when the machine stopped, and was never durable
@@ -144,8 +149,9 @@ class Manifest {
   // From now on Append goes on when the disk is full, as far as the reserve reaches.
   void UseReserve(Reserve& reserve) { reserve_ = &reserve; }
 
-  // Bytes at the end that are no entry: an unfinished write. Save them if you like, then
-  // CutTornTail (durable when it returns); Append requires that there are none.
+  // From the first bytes that are no entry on: what a crash left of writes that were not synced.
+  // Save them if you like, then CutTornTail (durable when it returns); Append requires that there
+  // are none.
   ByteView torn_tail() const { return torn_tail_; }
   absl::Status CutTornTail();
 
@@ -153,7 +159,8 @@ class Manifest {
   // disk yet. A failure is final, as in Append.
   absl::Status SyncLeftovers();
 
-  // Applies the entries to state() and writes them with one pwrite. They survive kill -9 from then
+  // Applies the entries to state() and writes them with one pwrite, in front of them what was
+  // synced meanwhile. They survive kill -9 from then
   // on, a power cut once synced. An entry that does not fit the state is a broken invariant.
   //   ErrorCode::kStorageFull    nothing was written, state() is unchanged; trying again may help
   //   ErrorCode::kStorageFailed  likewise, but final: every later Append says the same
@@ -193,6 +200,7 @@ class Manifest {
   std::shared_ptr<File> file_;  // while something is not synced
   std::int64_t end_ = 0;
   std::int64_t synced_end_ = 0;
+  std::int64_t vouched_end_ = 0;  // as noted in the file, or not worth noting
   absl::Status failure_;
 };
 

@@ -31,8 +31,9 @@ enum Kind : std::uint8_t {
   kLogStart = 5,
   kLeaderEpoch = 6,
   kSwapped = 7,
+  kSynced = 8,
 };
-static_assert(std::variant_size_v<ManifestEntry> == kSwapped);
+static_assert(std::variant_size_v<ManifestEntry> == kSynced);
 
 constexpr std::size_t PayloadBytes(std::uint8_t kind) {
   switch (kind) {
@@ -43,6 +44,7 @@ constexpr std::size_t PayloadBytes(std::uint8_t kind) {
     case kReopened:
     case kDropped:
     case kLogStart:
+    case kSynced:
       return 8;
     case kLeaderEpoch:
       return 12;
@@ -84,6 +86,7 @@ struct PayloadWriter {
     AppendLe(out, e.clean_end.value());
     Write(e.sealed);
   }
+  void operator()(const ManifestSynced& e) const { AppendLe(out, e.end); }
 
   void Write(const SealedSegment& sealed) const {
     AppendLe(out, sealed.next_offset.value());
@@ -131,6 +134,8 @@ ManifestEntry ReadPayload(std::uint8_t kind, ByteReader reader) {
       return SegmentDropped{offset()};
     case kLogStart:
       return LogStartMoved{offset()};
+    case kSynced:
+      return ManifestSynced{reader.Le<std::int64_t>()};
     default: {
       const LeaderEpoch epoch(reader.Le<std::int32_t>());
       return LeaderEpochRaised{epoch, offset()};
@@ -246,6 +251,9 @@ struct Applier {
     state.segments.erase(std::next(first), end);
     return absl::OkStatus();
   }
+
+  // It is about the file, and not about the log.
+  absl::Status operator()(const ManifestSynced&) const { return absl::OkStatus(); }
 };
 
 bool IsZero(ByteView bytes) {
@@ -298,15 +306,18 @@ absl::StatusOr<DecodedEntry> DecodeManifestEntry(ByteView bytes) {
   return DecodedEntry{ReadPayload(kind, ByteReader(entry.subspan(kPayloadAt))), size};
 }
 
-bool HoldsManifestEntry(ByteView bytes) {
-  for (; bytes.size() >= kKindAt + kLengthMin; bytes = bytes.subspan(1)) {
-    const auto length = LoadLe<std::uint32_t>(bytes, kLengthAt);
-    if (length < kLengthMin || length > kLengthMax || kKindAt + length > bytes.size()) continue;
-    if (LoadLe<std::uint32_t>(bytes, kCrcAt) == ChecksumOf(bytes.first(kKindAt + length))) {
-      return true;
-    }
+std::int64_t FindVouchedEnd(ByteView bytes) {
+  constexpr std::size_t kLength = 1 + PayloadBytes(kSynced);
+  std::int64_t end = 0;
+  for (; bytes.size() >= kKindAt + kLength; bytes = bytes.subspan(1)) {
+    // The cheap tests first: this looks at every byte.
+    if (LoadLe<std::uint32_t>(bytes, kLengthAt) != kLength) continue;
+    if (LoadLe<std::uint8_t>(bytes, kKindAt) != kSynced) continue;
+    if (LoadLe<std::uint32_t>(bytes, kCrcAt) != ChecksumOf(bytes.first(kKindAt + kLength)))
+      continue;
+    end = std::max(end, LoadLe<std::int64_t>(bytes, kPayloadAt));
   }
-  return false;
+  return end;
 }
 
 absl::Status ApplyManifestEntry(const ManifestEntry& entry, ManifestState& state) {

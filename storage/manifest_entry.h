@@ -16,7 +16,7 @@ namespace cairn::storage {
 //    0     4  length   of kind and payload
 //    4     4  crc      CRC-32C of the length, the kind and the payload
 //    8     1  kind     1 opened, 2 sealed, 3 reopened, 4 dropped, 5 log start, 6 leader epoch,
-//                      7 swapped
+//                      7 swapped, 8 synced
 //    9     .  payload  see FORMAT.md
 void EncodeManifestEntry(const ManifestEntry& entry, Bytes& out);
 
@@ -30,8 +30,8 @@ struct DecodedEntry {
 //   kUnimplemented  whole, but of a kind or length that a newer program must have written
 absl::StatusOr<DecodedEntry> DecodeManifestEntry(ByteView bytes);
 
-// Whether a whole entry begins anywhere in `bytes`.
-bool HoldsManifestEntry(ByteView bytes);
+// How far any synced entry that stands anywhere in `bytes` vouches for the file; 0: there is none.
+std::int64_t FindVouchedEnd(ByteView bytes);
 
 // What the entry does to the state. kDataLoss: it does not fit; `state` is unchanged.
 absl::Status ApplyManifestEntry(const ManifestEntry& entry, ManifestState& state);

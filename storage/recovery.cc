@@ -447,8 +447,10 @@ absl::Status LogRecovery::DropFrom(Offset base) {
     entries.push_back(SegmentDropped{.base = segment.base});
   }
   changed_ = true;
-  // First, so that a stop right here leaves files that nobody lists, and not a list of files that
-  // are gone.
+  // The last first: whatever a power cut leaves of it, the list has no hole.
+  std::reverse(entries.begin(), entries.end());
+  // Before the files, so that a stop right here leaves files that nobody lists, and not a list of
+  // files that are gone.
   RETURN_IF_ERROR(log_.manifest_->Append(entries));
   RETURN_IF_ERROR(log_.manifest_->Sync());
   for (const ManifestSegment& segment : dropped) RETURN_IF_ERROR(PutAway(segment));

@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <cstdlib>
 #include <fcntl.h>
+#include <functional>
 #include <random>
 #include <string>
 #include <unistd.h>
@@ -37,7 +38,9 @@ struct Recorded {
   int swaps = 0;
 };
 
-Recorded Record(Keeps keeps) {
+using Script = std::function<void(LogLife&, Recorded&, const FaultDisk&)>;
+
+Recorded Record(Keeps keeps, const Script& script) {
   Recorded recorded;
   recorded.history = LogHistory(keeps);
   const auto disk = FaultDisk::Make(kDiskBytes);
@@ -52,7 +55,7 @@ Recorded Record(Keeps keeps) {
     recorded.begin = (*disk)->events();
     recorded.history.NotePromisesBy([&] { return (*disk)->events(); });
     LogLife life((*mount)->path() / "data", recorded.history);
-    life.Run();
+    script(life, recorded, **disk);
     REQUIRE(life.complaint() == "");
     recorded.swaps = life.swaps();
     recorded.history.NotePromisesBy(nullptr);
@@ -61,8 +64,12 @@ Recorded Record(Keeps keeps) {
   return recorded;
 }
 
+Recorded Record(Keeps keeps) {
+  return Record(keeps, [](LogLife& life, Recorded&, const FaultDisk&) { life.Run(); });
+}
+
 // What a power cut after so many events may leave: all that was flushed, and of the rest each write
-// or not; the last of them perhaps only in part.
+// or not; the last of them perhaps only its first sectors, or only its last.
 class CrashState {
  public:
   CrashState(const Events& events, std::uint64_t cut, std::mt19937& random) {
@@ -80,10 +87,16 @@ class CrashState {
     if (kept_ == 0 || std::uniform_int_distribution<int>(0, 1)(random) == 0) return;
     // Half a superblock is more than ext4 itself survives; disks write it whole.
     if (writes_.back().position < kSuperblockEnd) return;
-    ByteView& last = writes_.back().bytes;
-    const std::size_t sectors = last.size() / kSector;
+    Write& last = writes_.back();
+    const std::size_t sectors = last.bytes.size() / kSector;
     torn_ = std::uniform_int_distribution<std::size_t>(0, sectors)(random);
-    last = last.first(std::min(last.size(), torn_ * kSector));
+    const std::size_t bytes = std::min(last.bytes.size(), torn_ * kSector);
+    if (std::uniform_int_distribution<int>(0, 1)(random) == 0) {
+      last.bytes = last.bytes.first(bytes);
+    } else {
+      last.bytes = last.bytes.subspan(bytes);
+      last.position += static_cast<std::int64_t>(bytes);
+    }
   }
 
   void WriteTo(const std::filesystem::path& image) const {
@@ -171,6 +184,17 @@ TEST_CASE("Crash states: whatever a power cut leaves, of a key's records the new
   if (!HasFaultDisk()) return;
   const Recorded recorded = Record(Keeps::kNewestOfKey);
   REQUIRE(recorded.swaps >= 5);
+  CheckStates(recorded, FromEnvironment("CAIRN_CRASH_STATES", 25));
+}
+
+TEST_CASE("Crash states: a trim of 300 segments, whatever a power cut leaves of it, is no damage",
+          "[crash][states][trim]") {
+  if (!HasFaultDisk()) return;
+  // From the trim on.
+  const Recorded recorded =
+      Record(Keeps::kAll, [](LogLife& life, Recorded& into, const FaultDisk& disk) {
+        life.RunLongTrim(300, [&] { into.begin = disk.events(); });
+      });
   CheckStates(recorded, FromEnvironment("CAIRN_CRASH_STATES", 25));
 }
 

@@ -114,6 +114,20 @@ void LogLife::RunCompactedScript() {
   Look();
 }
 
+void LogLife::RunLongTrim(int segments, const std::function<void()>& before_trim) {
+  if (!Start(LogHistory::Lost::kNothing)) return;
+  for (int i = 0; i < segments; ++i) {
+    Append();
+    Roll();
+  }
+  Append();
+  Commit();
+  SyncFrontier();
+  before_trim();
+  Trim(history_.durable_end() - 1);
+  Kill();
+}
+
 void LogLife::AppendSome(int batches) {
   for (int i = 0; i < batches; ++i) {
     Append();
@@ -359,6 +373,7 @@ std::optional<Bytes> LogLife::ReadAll() {
     }
     AppendBytes(all, read->view.bytes);
     from = read->next;
+    tries = 0;
   }
   return all;
 }

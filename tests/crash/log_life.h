@@ -28,6 +28,9 @@ class LogLife {
   // All of it: several lives with clean stops and kills between them. Ends as with kill -9, at the
   // first start that fails twice.
   void Run();
+  // A log of `segments` segments, all of them durable, and one trim that drops almost all;
+  // `before_trim` is called in between.
+  void RunLongTrim(int segments, const std::function<void()>& before_trim);
   // One start, a look at everything, some more records, and kill -9.
   void RunOnce(LogHistory::Lost lost);
 

@@ -1,6 +1,7 @@
 #include "storage/manifest.h"
 
 #include <algorithm>
+#include <random>
 
 #include <catch2/catch.hpp>
 
@@ -65,8 +66,10 @@ std::vector<ManifestState> StatesOf(const std::vector<ManifestEntry>& entries) {
 Bytes FileWith(const std::vector<ManifestEntry>& entries) {
   TempDir dir;
   auto manifest = Create(dir);
-  REQUIRE(manifest->Append(entries).ok());
-  REQUIRE(manifest->Sync().ok());
+  for (const ManifestEntry& entry : entries) {
+    REQUIRE(manifest->Append(entry).ok());
+    REQUIRE(manifest->Sync().ok());
+  }
   return ReadBack(dir / "manifest");
 }
 
@@ -178,21 +181,94 @@ TEST_CASE("Manifest: any byte changed is an error or leaves an unharmed prefix",
           "[storage][manifest]") {
   const auto states = StatesOf(SomeEntries());
   const Bytes whole = FileWith(SomeEntries());
-  const std::size_t last_entry = whole.size() - 25;
+  // The last entry, and the note in front of it that vouches for all others.
+  const std::size_t last_append = whole.size() - 25 - 17;
   TempDir dir;
   ForEveryFlip(whole, [&](const Bytes& damaged, std::size_t at) {
     INFO("changed at " << at);
     WriteFile(dir / "manifest", damaged);
     CHECK_FALSE(Open(dir, true).ok());
     const auto opened = Open(dir, false);
-    if (at < last_entry) {
+    if (at < last_append) {
       CHECK(absl::IsDataLoss(opened.status()));
     } else {
       REQUIRE(opened.ok());
       CHECK((*opened)->state() == states[states.size() - 2]);
-      CHECK((*opened)->torn_tail().size() == 25);
+      CHECK((*opened)->torn_tail().size() == (at < whole.size() - 25 ? 25u + 17 : 25));
     }
   });
+}
+
+// What a power cut leaves of an append that was not synced: each sector as it was, or as it was to
+// be.
+TEST_CASE("Manifest: a long append of which a power cut kept only later sectors passed for damage",
+          "[storage][manifest]") {
+  constexpr std::size_t kSector = 512;
+  constexpr std::int64_t kSegments = 300;
+  TempDir dir;
+  auto manifest = Create(dir);
+  for (std::int64_t base = 0; base < kSegments; ++base) {
+    REQUIRE(manifest->Append(SegmentOpened{Offset(base), Timestamp(base)}).ok());
+  }
+  REQUIRE(manifest->Sync().ok());
+  const ManifestState before = manifest->state();
+  const Bytes synced = ReadBack(dir / "manifest");
+  std::vector<ManifestEntry> entries{LogStartMoved{Offset(kSegments - 1)}};
+  for (std::int64_t base = 0; base + 1 < kSegments; ++base) {
+    entries.push_back(SegmentDropped{Offset(base)});
+  }
+  REQUIRE(manifest->Append(entries).ok());
+  const Bytes whole = ReadBack(dir / "manifest");
+  REQUIRE(whole.size() - synced.size() > 8 * kSector);
+
+  const auto seed = std::random_device{}();
+  std::mt19937 random(seed);
+  for (int i = 0; i < 300; ++i) {
+    INFO("seed " << seed << ", " << i);
+    Bytes left = whole;
+    const std::size_t lost_percent = std::uniform_int_distribution<std::size_t>(1, 99)(random);
+    for (std::size_t at = 0; at < left.size(); at += kSector) {
+      if (std::uniform_int_distribution<std::size_t>(0, 99)(random) >= lost_percent) continue;
+      for (std::size_t j = at; j < std::min(at + kSector, left.size()); ++j) {
+        left[j] = j < synced.size() ? synced[j] : std::byte{0};
+      }
+    }
+    WriteFile(dir / "manifest", left);
+    const auto opened = Open(dir, false);
+    INFO(opened.status().ToString());
+    REQUIRE(opened.ok());
+    const ManifestState& state = (*opened)->state();
+    // The first of the entries, in order.
+    CHECK(state.segments.back() == before.segments.back());
+    CHECK(state.epochs == before.epochs);
+    if (state.log_start == Offset(0)) {
+      CHECK(state == before);
+    } else {
+      CHECK(std::equal(state.segments.rbegin(), state.segments.rend(), before.segments.rbegin()));
+    }
+  }
+  // What had been synced before is damaged as ever.
+  for (int i = 0; i < 300; ++i) {
+    Bytes left = whole;
+    left[std::uniform_int_distribution<std::size_t>(40, synced.size() - 1)(random)] ^= std::byte{4};
+    WriteFile(dir / "manifest", left);
+    CHECK(absl::IsDataLoss(Open(dir, false).status()));
+  }
+}
+
+TEST_CASE("Manifest: a note that vouches for bytes behind itself is damage",
+          "[storage][manifest]") {
+  TempDir dir;
+  WriteFile(dir / "manifest", FileWith({SegmentOpened{Offset(0), Timestamp(0)}}));
+  Bytes file = ReadBack(dir / "manifest");
+  const auto end = static_cast<std::int64_t>(file.size());
+  Bytes right = file;
+  EncodeManifestEntry(ManifestSynced{end}, right);
+  WriteFile(dir / "manifest", right);
+  CHECK(Open(dir, true).ok());
+  EncodeManifestEntry(ManifestSynced{end + 1}, file);
+  WriteFile(dir / "manifest", file);
+  CHECK(absl::IsDataLoss(Open(dir, false).status()));
 }
 
 TEST_CASE("Manifest: damage names the file, the place, the expected and the found",
