@@ -6,6 +6,7 @@
 #include "absl/strings/str_format.h"
 
 #include "protocol/check.h"
+#include "protocol/error_code.h"
 #include "protocol/limits.h"
 #include "protocol/status.h"
 #include "storage/batch_scan.h"
@@ -52,13 +53,21 @@ absl::Status Compactor::WithNames(const std::function<absl::Status()>& step) con
   return options_.names ? options_.names(step) : step();
 }
 
-absl::StatusOr<File> Compactor::Open(const Segment& segment) const {
+absl::StatusOr<File> Compactor::Open(Segment& segment) const {
   absl::StatusOr<File> file;
   RETURN_IF_ERROR(WithNames([&] {
     file = File::OpenForReading(segment.LogPath());
-    return file.status();
+    if (!absl::IsNotFound(file.status())) return file.status();
+    return NoteDamage(segment, segment.base(), file.status());
   }));
   return file;
+}
+
+// What was dropped is taken away, and cut while it is read: no damage.
+absl::Status Compactor::NoteDamage(Segment& segment, Offset from, const absl::Status& what) {
+  const absl::Status noted = segment.NoteDamage(from, what);
+  if (CodeOf(noted) == ErrorCode::kPartitionOffline) return noted;
+  return absl::AbortedError(segment.LogPath().string() + " was dropped while it was cleaned");
 }
 
 // ---- the keys ----
@@ -93,7 +102,8 @@ absl::Status Compactor::ReadKeysOf(Segment& segment, bool& full) {
     }
     end_ = scan.batch().next_offset();
   }
-  if (absl::IsDataLoss(scan.status())) return segment.NoteDamage(scan.next_offset(), scan.status());
+  if (absl::IsDataLoss(scan.status()))
+    return NoteDamage(segment, scan.next_offset(), scan.status());
   return scan.status();
 }
 
@@ -171,13 +181,14 @@ absl::Status Compactor::CleanInto(Segment& segment, SegmentWriter& writer, bool&
     summary_.bytes_written += written;
     RETURN_IF_ERROR(Pace(static_cast<std::int64_t>(batch.size()) + written));
   }
-  if (absl::IsDataLoss(scan.status())) return segment.NoteDamage(scan.next_offset(), scan.status());
+  if (absl::IsDataLoss(scan.status()))
+    return NoteDamage(segment, scan.next_offset(), scan.status());
   RETURN_IF_ERROR(scan.status());
   if (scan.next_offset() == expected.next_offset && fingerprint.value() == expected.fingerprint) {
     return absl::OkStatus();
   }
-  return segment.NoteDamage(
-      segment.base(),
+  return NoteDamage(
+      segment, segment.base(),
       absl::DataLossError(absl::StrFormat(
           "%s, position 0: expected offsets up to %d and the fingerprint %016x, found %d and %016x",
           file.path().string(), expected.next_offset.value(), expected.fingerprint,

@@ -58,6 +58,7 @@ struct CleanedSegment {
 // file; an error leaves nothing behind but what was swapped before. Every error but those below is
 // of a file that cannot be read or written now (ErrorCode::kStorageFull: trying again may help).
 //   ErrorCode::kPartitionOffline  a segment is damaged; it was noted there
+//   kAborted                      a segment was dropped from the log meanwhile
 //   what pace or names gave       they stopped it
 class Compactor {
  public:
@@ -92,7 +93,8 @@ class Compactor {
  private:
   absl::Status Pace(std::int64_t bytes);
   absl::Status WithNames(const std::function<absl::Status()>& step) const;
-  absl::StatusOr<File> Open(const Segment& segment) const;
+  absl::StatusOr<File> Open(Segment& segment) const;
+  static absl::Status NoteDamage(Segment& segment, Offset from, const absl::Status& what);
   absl::Status ReadKeysOf(Segment& segment, bool& full);
   bool NoteKeys(const RecordBatchView& batch);
   absl::StatusOr<SegmentWriter> Begin(const Segment& first) const;

@@ -48,6 +48,7 @@ inline LogOptions CompactedOptions() {
 class CompactedLog : public LogFixture {
  public:
   explicit CompactedLog(LogOptions with = CompactedOptions()) : LogFixture(with) {}
+  CompactedLog(LogOptions with, const std::filesystem::path& root) : LogFixture(with, root) {}
 
   Offset Send(const std::vector<Sent>& records, Codec codec = Codec::kNone,
               ProducerId producer = kNoProducer, std::int32_t sequence = -1, Timestamp now = kNow) {

@@ -391,6 +391,38 @@ TEST_CASE("Compaction: what was trimmed meanwhile is not put back", "[storage][c
   CHECK(log.Offsets() == Offsets{5, 6, 7, 8, 9, 10, 11});
 }
 
+TEST_CASE("Compaction: what was trimmed before it is read ends it, and is no failure",
+          "[storage][compaction]") {
+  CompactedLog log;
+  FillTwoKeys(log);
+  auto plan = log.log().PlanCompaction(log.log().log_end(), kNow);
+  REQUIRE(plan.has_value());
+  Compactor compactor(*std::move(plan), {}, kNow);
+  SECTION("while the keys are read") {
+    REQUIRE(log.Trim(Offset(3)).ok());
+    CHECK(absl::IsAborted(compactor.ReadKeys()));
+  }
+  SECTION("while it cleans") {
+    REQUIRE(compactor.ReadKeys().ok());
+    REQUIRE(log.Trim(Offset(3)).ok());
+    CHECK(absl::IsAborted(compactor.Next().status()));
+  }
+  CHECK(log.log().write_state().ok());
+  CHECK(FilesEnding(log.directory(), ".new") == 0);
+  log.CleanAll();
+  CHECK(log.Offsets() == Offsets{10, 11});
+}
+
+TEST_CASE("Compaction: a segment that somebody took away is damage", "[storage][compaction]") {
+  CompactedLog log;
+  FillTwoKeys(log);
+  const auto segments = log.log().Segments();
+  std::filesystem::remove(segments[1]->LogPath());
+  CHECK(CodeOf(log.Clean().status()) == ErrorCode::kPartitionOffline);
+  log.log().NoticeDamage();
+  CHECK_FALSE(log.log().write_state().ok());
+}
+
 TEST_CASE("Compaction: stops when it is told to, and leaves nothing behind",
           "[storage][compaction]") {
   LogOptions options = CompactedOptions();

@@ -44,7 +44,11 @@ inline Bytes MakeBatch(std::int32_t count, std::size_t size, Timestamp time = kN
 // One log in a data directory of its own, with the verbs of its life.
 class LogFixture {
  public:
-  explicit LogFixture(LogOptions options = {}) : options_(options) { Open(); }
+  explicit LogFixture(LogOptions options = {},
+                      const std::filesystem::path& root = std::filesystem::temp_directory_path())
+      : temp_(root), options_(options) {
+    Open();
+  }
 
   Log& log() { return *log_; }
   DataDir& data_dir() { return *data_dir_; }
