@@ -17,6 +17,7 @@ CODEC_MASK = 0x07
 APPEND_TIME = 0x08
 TRANSACTIONAL = 0x10
 CONTROL = 0x20
+DELETE_HORIZON = 0x40  # KIP-534: the base timestamp says from when on tombstones may go
 
 UNPACKED_MAX = 256 << 20
 
@@ -206,7 +207,7 @@ def decode_batch(data):
     crc = crc32c(data[COVERED_FROM:end])
     if crc != header.crc:
         raise BadBatch(f"checksum is {header.crc:#010x}, the bytes have {crc:#010x}")
-    known = CODEC_MASK | APPEND_TIME | TRANSACTIONAL | CONTROL
+    known = CODEC_MASK | APPEND_TIME | TRANSACTIONAL | CONTROL | DELETE_HORIZON
     if header.attributes & ~known:
         raise BadBatch(f"unknown attributes {header.attributes:#06x}")
     cursor = Cursor(decompress(header.attributes & CODEC_MASK, data[HEADER_BYTES:end]))

@@ -18,6 +18,7 @@
 #include "storage/partition_meta.h"
 #include "storage/producer_table.h"
 #include "storage/scrub_state.h"
+#include "tests/storage/compacted_log.h"
 #include "tests/storage/damage.h"
 #include "tests/storage/temp_dir.h"
 
@@ -25,9 +26,9 @@ namespace cairn::storage {
 namespace {
 
 const std::filesystem::path kGolden = CAIRN_GOLDEN_DATA;
-const char* const kNames[] = {"format-v1", "partition.meta-v1", "manifest-v1",           "log-v1",
-                              "index-v1",  "frontier-v1",       "producers.snapshot-v1", "scrub-v1",
-                              "damaged-v1"};
+const char* const kNames[] = {
+    "format-v1", "partition.meta-v1", "manifest-v1",           "log-v1",   "cleaned-log-v1",
+    "index-v1",  "frontier-v1",       "producers.snapshot-v1", "scrub-v1", "damaged-v1"};
 
 const TopicId kCluster = *ParseTopicId("c0ffee00-1234-4abc-8def-001122334455");
 const LogIdentity kOrders{*ParseTopicId("0badcafe-5678-4abc-8def-66778899aabb"), "orders",
@@ -147,6 +148,22 @@ Bytes MadeLog() {
   return file;
 }
 
+// What compaction leaves of five batches: one that lost a record, none of the second, one with a
+// tombstone, one that the producer is known by, and one that is as it was.
+Bytes MadeCleanedLog() {
+  CompactedLog log;
+  const ProducerId producer(1000);
+  log.Send({{"a", "1", kNow}, {"b", "2", kNow + 7}}, Codec::kNone, producer, 0);
+  log.Send({{"e", "old", kNow}});
+  log.Send({{"a", std::nullopt, kNow + 8}, {"c", "3", kNow + 9}});
+  log.Send({{"d", "old", kNow}}, Codec::kNone, producer, 2);
+  log.Send({{"e", "new", kNow}, {"d", "new", kNow}});
+  log.SealEverything();
+  log.CleanAll(kNow + 60'000);
+  REQUIRE(log.log().segment_count() == 1);
+  return ReadBack(log.log().Segments().front()->LogPath());
+}
+
 Bytes MadeManifest() {
   TempDir dir;
   auto manifest = Manifest::Create(dir.path(), kOrders);
@@ -176,6 +193,7 @@ Bytes Made(const std::string& name) {
   if (name == "format-v1") return EncodeFormat({kCluster, 16});
   if (name == "partition.meta-v1") return EncodePartitionMeta(kOrders);
   if (name == "log-v1") return MadeLog();
+  if (name == "cleaned-log-v1") return MadeCleanedLog();
   if (name == "manifest-v1") return MadeManifest();
   if (name == "index-v1") return GoldenIndex().Encode();
   if (name == "frontier-v1") return MadeFrontier();
@@ -242,6 +260,25 @@ TEST_CASE("Golden: a segment's batches are read", "[storage][golden]") {
   CHECK(batch->next_offset() == Offset(4098));
   CHECK(batch->leader_epoch() == LeaderEpoch(1));
   CHECK(batch->size() == file.size() - 32);
+}
+
+TEST_CASE("Golden: what compaction left of a segment is read", "[storage][golden]") {
+  const Bytes file = Golden("cleaned-log-v1");
+  CHECK(CompactedLog::RecordsOf(file, Offset(0)) ==
+        std::vector<Seen>{{Offset(1), kNow + 7, "b", "2"},
+                          {Offset(3), kNow + 8, "a", std::nullopt},
+                          {Offset(4), kNow + 9, "c", "3"},
+                          {Offset(6), kNow, "e", "new"},
+                          {Offset(7), kNow, "d", "new"}});
+  std::vector<std::int64_t> bases;
+  for (ByteView rest = file; !rest.empty();) {
+    const auto batch = RecordBatchView::Parse(rest);
+    REQUIRE(batch.ok());
+    bases.push_back(batch->base_offset().value());
+    CHECK(batch->has_delete_horizon() == (batch->base_offset() == Offset(3)));
+    rest = rest.subspan(batch->size());
+  }
+  CHECK(bases == std::vector<std::int64_t>{0, 3, 5, 6});
 }
 
 TEST_CASE("Golden: a frontier is read", "[storage][golden]") {
