@@ -26,6 +26,7 @@
 #include <CLI/CLI.hpp>
 
 #include "protocol/status.h"
+#include "storage/segment_name.h"
 #include "storage/verify.h"
 #include "tests/crash/daemon.h"
 #include "tests/crash/topics.h"
@@ -314,13 +315,26 @@ class CrashRun {
     history_.end_reads = auditor_->TakeEndReads();
   }
 
-  int CountCutTails() const {
+  // The lines of the brokers' log that hold both.
+  int CountLines(const std::string& one, const std::string& other) const {
     std::ifstream log(command_.log);
     int count = 0;
     for (std::string line; std::getline(log, line);) {
-      if (absl::StrContains(line, " recovery ") && absl::StrContains(line, "was cut")) ++count;
+      count += absl::StrContains(line, one) && absl::StrContains(line, other) ? 1 : 0;
     }
     return count;
+  }
+
+  // How often compaction has written a part of this topic anew.
+  int GenerationsOf(const std::string& topic) const {
+    int most = 0;
+    std::error_code none;
+    for (const auto& entry :
+         std::filesystem::directory_iterator(data_dir() / absl::StrFormat("%s-0", topic), none)) {
+      const auto name = storage::ParseLogFileName(entry.path().filename().string());
+      if (name.has_value()) most = std::max(most, static_cast<int>(name->generation));
+    }
+    return most;
   }
 
   int Judge() {
@@ -329,7 +343,15 @@ class CrashRun {
     const double check_ms = static_cast<double>(MonotonicNow() - check_began) / 1e6;
     std::sort(start_ms_.begin(), start_ms_.end());
     std::printf("cycles %d (%d ended while starting); %d torn tails cut\n",
-                static_cast<int>(history_.faults.size()), ended_while_starting_, CountCutTails());
+                static_cast<int>(history_.faults.size()), ended_while_starting_,
+                CountLines(" recovery ", "was cut"));
+    const int cleanings = CountLines(" cleaned ", "topic=compacted");
+    std::printf("compaction: %d cleanings that came to their end, %d generations of segments\n",
+                cleanings, GenerationsOf("compacted"));
+    // A short run may be over before there is anything to clean.
+    if (broken_.ok() && cleanings == 0 && options_.cycles >= 10) {
+      broken_ = absl::InternalError("nothing was ever compacted: this proves nothing about it");
+    }
     std::printf("%s", CountsText(verdict).c_str());
     std::printf("start to ready: median %.0f ms, longest %.0f ms; history checked in %.0f ms\n",
                 start_ms_[start_ms_.size() / 2], start_ms_.back(), check_ms);
