@@ -40,6 +40,7 @@ enum Special : std::int32_t {
 // As `end`.
 constexpr std::int64_t kForgotten = -1;
 constexpr std::int64_t kUnknown = -2;
+constexpr std::int64_t kNotClosed = -3;  // what was noted before holds
 
 // A start's number becomes a leader epoch, which has 31 bits.
 constexpr std::int64_t kStartsMax = std::numeric_limits<std::int32_t>::max();
@@ -111,6 +112,7 @@ struct Frontier::Entry {
     if (is(kInUse)) return end.end >= Offset(0) && end.end < Offset(kStartsMax);
     if (is_special()) return is(kCleanStop) || is(kSyncedUpTo);
     return end.end == Offset(kForgotten) || end.end == Offset(kUnknown) ||
+           end.end == Offset(kNotClosed) ||
            (end.end >= end.segment_base && end.segment_base >= Offset(0) && end.position >= 0);
   }
 
@@ -217,7 +219,12 @@ absl::Status Frontier::Parse(ByteView file) {
     was_clean_ = entry.is(kCleanStop);
     if (entry.is(kSyncedUpTo)) noted_synced_ = std::max(noted_synced_, entry.end.end.value());
     if (entry.is(kInUse)) next_start = static_cast<std::int32_t>(entry.end.end.value()) + 1;
+    if (entry.is(kInUse)) not_closed_.clear();
     if (entry.is_special()) continue;
+    if (entry.end.end == Offset(kNotClosed)) {
+      not_closed_.insert(entry.end.partition);
+      continue;
+    }
     ends_.erase(entry.end.partition);
     unknown_.erase(entry.end.partition);
     if (entry.end.end == Offset(kUnknown)) {
@@ -323,11 +330,14 @@ absl::Status Frontier::Sync() {
   return SyncLocked();
 }
 
-absl::Status Frontier::CloseClean() {
+absl::Status Frontier::CloseClean(std::span<const TopicPartition> not_closed) {
   const std::lock_guard lock(mutex_);
   // First what it follows, so that a clean stop is never seen without it.
-  RETURN_IF_ERROR(SyncLocked());
   Bytes entries;
+  for (const TopicPartition& partition : not_closed) AppendEntry(entries, partition, kNotClosed);
+  RETURN_IF_ERROR(WriteLocked(entries));
+  RETURN_IF_ERROR(SyncLocked());
+  entries.clear();
   AppendSpecial(entries, kSyncedUpTo, synced_end_);
   AppendSpecial(entries, kCleanStop);
   RETURN_IF_ERROR(WriteLocked(entries));

@@ -75,6 +75,10 @@ class Frontier {
   bool Knows(const TopicPartition& partition) const;
   // Whether the last run stopped cleanly: then every log ends exactly where its entry says.
   bool was_clean() const { return was_clean_; }
+  // The same of one partition: its log was closed, too.
+  bool was_clean(const TopicPartition& partition) const {
+    return was_clean_ && !not_closed_.contains(partition);
+  }
   // How many starts of this directory there were before this one. Durable when Open returns, so no
   // two starts have the same number, whatever a power cut takes back: leader epochs are made of it.
   std::int32_t start() const { return start_; }
@@ -89,8 +93,9 @@ class Frontier {
   // out.
   absl::Status Forget(const TopicPartition& partition);
   absl::Status Sync();
-  // Notes a clean stop, durably. Requires that every log is closed and durable.
-  absl::Status CloseClean();
+  // Notes a clean stop, durably. Requires that every log is closed and durable, but those of
+  // `not_closed`: what was noted of them holds, and the next start looks at them as after a crash.
+  absl::Status CloseClean(std::span<const TopicPartition> not_closed = {});
 
   // All partitions, in no order.
   std::vector<DurableEnd> All() const;
@@ -131,7 +136,8 @@ class Frontier {
   absl::Status failure_;  // of a sync: final
   absl::flat_hash_map<TopicPartition, DurableEnd> ends_;
   absl::flat_hash_set<TopicPartition> unknown_;
-  absl::flat_hash_set<TopicPartition> forgotten_;  // in this run
+  absl::flat_hash_set<TopicPartition> not_closed_;  // by the run before
+  absl::flat_hash_set<TopicPartition> forgotten_;   // in this run
 };
 
 }  // namespace cairn::storage

@@ -205,6 +205,7 @@ class Log {
   // A clean stop: everything is durable (the caller has seen to it), the active segment is cut to
   // its true size, derived files are written. Nothing may be appended afterwards. Gives the entry
   // for the frontier; nothing if there is nothing on disk.
+  //   ErrorCode::kPartitionOffline  it is damaged and left as it is: not closed, by the frontier
   absl::StatusOr<std::optional<DurableEnd>> CloseClean();
 
  private:

@@ -219,10 +219,8 @@ int Log::open_files() const {
 
 absl::StatusOr<std::optional<DurableEnd>> Log::CloseClean() {
   NoticeDamage();
-  if (offline_from_ != kNoOffset || manifest_ == nullptr) {
-    // A damaged log is left as it is.
-    return std::optional<DurableEnd>();
-  }
+  if (offline_from_ != kNoOffset) return damage_;
+  if (manifest_ == nullptr) return std::optional<DurableEnd>();
   RETURN_IF_ERROR(write_state_);
   if (HasUnsynced()) {
     return absl::FailedPreconditionError(

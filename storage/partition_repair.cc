@@ -45,6 +45,7 @@ PartitionRepair::PartitionRepair(const fs::path& data_dir, LogIdentity identity,
 absl::Status PartitionRepair::Run() {
   const TopicPartition id{identity_.topic, identity_.partition};
   if (known_.frontier != nullptr) durable_ = known_.frontier->Find(id);
+  known_.was_clean = known_.Of(id).was_clean;
   end_ = {.partition = id, .end = Offset(0), .segment_base = Offset(0), .position = 0};
   ASSIGN_OR_RETURN(Manifest::Contents contents, TakeManifest());
   before_ = state_ = contents.state;

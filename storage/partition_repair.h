@@ -60,7 +60,7 @@ class PartitionRepair {
   const LogIdentity identity_;
   const std::string directory_name_;
   const std::filesystem::path directory_;
-  const KnownOutside& known_;
+  KnownOutside known_;
   Findings& findings_;
   RepairPlan& plan_;
 

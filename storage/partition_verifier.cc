@@ -38,6 +38,14 @@ absl::StatusOr<std::map<SegmentFileName, fs::path>> LogFiles(const fs::path& dir
   return files;
 }
 
+KnownOutside KnownOutside::Of(const TopicPartition& partition) const {
+  KnownOutside known = *this;
+  if (frontier == nullptr) return known;
+  known.was_clean = was_clean && frontier->was_clean(partition);
+  known.has_frontier = has_frontier && frontier->Knows(partition);
+  return known;
+}
+
 absl::StatusOr<std::optional<TopicPartition>> PartitionVerifier::Run() {
   ++findings_.summary.partitions;
   CheckMeta();
@@ -49,10 +57,7 @@ absl::StatusOr<std::optional<TopicPartition>> PartitionVerifier::Run() {
 
 absl::Status PartitionVerifier::RunOn(Manifest::Contents contents) {
   manifest_ = std::move(contents);
-  // Its entry was lost with an earlier frontier.
-  if (known_.frontier != nullptr && !known_.frontier->Knows(manifest_.partition)) {
-    known_.has_frontier = false;
-  }
+  known_ = known_.Of(manifest_.partition);
   return CheckLog();
 }
 
@@ -120,10 +125,7 @@ absl::StatusOr<bool> PartitionVerifier::ReadManifest() {
   RETURN_IF_ERROR(contents.status());
   manifest_ = *std::move(contents);
   CheckOwner();
-  // Its entry was lost with an earlier frontier.
-  if (known_.frontier != nullptr && !known_.frontier->Knows(manifest_.partition)) {
-    known_.has_frontier = false;
-  }
+  known_ = known_.Of(manifest_.partition);
   if (!manifest_.torn_tail.empty()) {
     std::string reason =
         absl::StrFormat("%d bytes at the end are no entry", manifest_.torn_tail.size());

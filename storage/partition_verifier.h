@@ -25,6 +25,10 @@ struct KnownOutside {
   bool was_clean = false;  // nothing is open, nothing was left unfinished
   bool has_frontier = false;
   const Frontier* frontier = nullptr;
+
+  // What that means for one partition: its log may not have been closed, and its entry may have
+  // been lost with an earlier frontier.
+  KnownOutside Of(const TopicPartition& partition) const;
 };
 
 class PartitionVerifier {

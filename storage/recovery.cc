@@ -47,7 +47,7 @@ LogRecovery::LogRecovery(Log& log, Timestamp now, RecoveryReport& report)
       report_(report),
       knows_frontier_(log.data_dir_.frontier_damage().ok() &&
                       log.data_dir_.frontier().Knows(log.id())),
-      was_clean_(knows_frontier_ && log.data_dir_.frontier().was_clean()),
+      was_clean_(knows_frontier_ && log.data_dir_.frontier().was_clean(log.id())),
       durable_(log.data_dir_.frontier().Find(log.id())) {}
 
 absl::Status LogRecovery::Run() {

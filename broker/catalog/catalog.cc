@@ -342,11 +342,14 @@ absl::Status Catalog::CloseClean() {
   }
   std::mutex mutex;
   std::vector<storage::DurableEnd> ends;
+  std::vector<TopicPartition> not_closed;
   absl::Status failure;
   ForEachInParallel(partitions.size(), kClosingThreads, [&](std::size_t i) {
     const absl::StatusOr<std::optional<storage::DurableEnd>> end = partitions[i]->CloseClean();
     const std::lock_guard lock(mutex);
-    if (!end.ok()) {
+    if (CodeOf(end.status()) == ErrorCode::kPartitionOffline) {
+      not_closed.push_back(partitions[i]->id());
+    } else if (!end.ok()) {
       failure = end.status();
     } else if (end->has_value()) {
       ends.push_back(**end);
@@ -355,7 +358,7 @@ absl::Status Catalog::CloseClean() {
   RETURN_IF_ERROR(rooms_.data_dir.frontier().Note(ends));
   // Then the next start looks at everything with care.
   RETURN_IF_ERROR(failure);
-  return rooms_.data_dir.frontier().CloseClean();
+  return rooms_.data_dir.frontier().CloseClean(not_closed);
 }
 
 }  // namespace cairn::broker

@@ -220,7 +220,8 @@ class Partition : public std::enable_shared_from_this<Partition> {
   int open_files() const;
 
   // ---- at a clean stop ----
-  // See Log::CloseClean. Requires that everything is durable and nobody appends any more.
+  // See Log::CloseClean; kPartitionOffline, too, where there is no log. Requires that everything is
+  // durable and nobody appends any more.
   absl::StatusOr<std::optional<storage::DurableEnd>> CloseClean();
 
  private:

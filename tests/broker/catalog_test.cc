@@ -327,6 +327,44 @@ TEST_CASE("Catalog: a partition that cannot be looked for is not called missing"
   CHECK_THAT(std::string(state.message()), Catch::Matchers::Contains("look for"));
 }
 
+TEST_CASE("Catalog: one offline partition made every stop unclean", "[broker][catalog]") {
+  Broker broker;
+  REQUIRE(broker.Create("orders", 2).ok());
+  AppendDurably(*broker.At("orders", 0), {"a"});
+  AppendDurably(*broker.At("orders", 1), {"b"});
+  broker.StopClean();
+  std::filesystem::rename(broker.dir() / "orders-0", broker.dir() / "kept");
+  broker.Start();
+  broker.StopClean();
+  std::filesystem::rename(broker.dir() / "kept", broker.dir() / "orders-0");
+  broker.Start();
+  CHECK(broker.plane().data_dir().frontier().was_clean());
+  CHECK(ReadValues(*broker.At("orders", 0), Offset(0)) == std::vector<std::string>{"a"});
+  CHECK(AppendDurably(*broker.At("orders", 0), {"c"}) == Offset(1));
+  CHECK(AppendDurably(*broker.At("orders", 1), {"d"}) == Offset(1));
+}
+
+TEST_CASE("Catalog: a log that could not be opened is not clean after a clean stop",
+          "[broker][catalog]") {
+  Broker broker;
+  REQUIRE(broker.Create("orders", 1).ok());
+  AppendDurably(*broker.At("orders", 0), {"a"});
+  broker.StopUnclean();
+  const std::filesystem::path directory = broker.dir() / "orders-0";
+  std::ofstream(directory / "00000000000000000000.log", std::ios::app) << "a torn batch";
+  // Stands for a disk that fails: a name that leads nowhere.
+  std::filesystem::rename(directory, broker.dir() / "kept");
+  std::filesystem::create_symlink("orders-0", directory);
+  broker.Start();
+  broker.StopClean();
+  std::filesystem::remove(directory);
+  std::filesystem::rename(broker.dir() / "kept", directory);
+  broker.Start();
+  CHECK(broker.plane().data_dir().frontier().was_clean());
+  INFO(broker.At("orders", 0)->write_state());
+  CHECK(AppendDurably(*broker.At("orders", 0), {"b"}) == Offset(1));
+}
+
 TEST_CASE("Catalog: ten thousand partitions cost no files and start quickly", "[broker][catalog]") {
   Broker broker;
   REQUIRE(broker.Create("wide", 10'000).ok());

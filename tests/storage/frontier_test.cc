@@ -100,6 +100,27 @@ TEST_CASE("Frontier: only a clean stop is clean, and only until the next start",
   CHECK_FALSE(Open(dir)->was_clean());
 }
 
+TEST_CASE("Frontier: a partition that was not closed is not clean at the next start, others are",
+          "[storage][frontier]") {
+  TempDir dir;
+  {
+    const auto frontier = Open(dir);
+    Note(*frontier, {End(0, 10), End(1, 20)});
+    const TopicPartition offline = Partition(1);
+    REQUIRE(frontier->CloseClean({&offline, 1}).ok());
+  }
+  {
+    const auto frontier = Open(dir);
+    CHECK(frontier->was_clean());
+    CHECK(frontier->was_clean(Partition(0)));
+    CHECK_FALSE(frontier->was_clean(Partition(1)));
+    CHECK(EndOf(*frontier, 1) == 20);
+    Note(*frontier, {End(1, 30)});
+    REQUIRE(frontier->CloseClean().ok());
+  }
+  CHECK(Open(dir)->was_clean(Partition(1)));
+}
+
 TEST_CASE("Frontier: a forgotten partition is not found again", "[storage][frontier]") {
   TempDir dir;
   {
