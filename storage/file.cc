@@ -262,6 +262,12 @@ absl::StatusOr<Timestamp> File::ModifiedAt() const {
   return Timestamp(std::int64_t{info.st_mtim.tv_sec} * 1000 + info.st_mtim.tv_nsec / 1'000'000);
 }
 
+absl::StatusOr<std::int64_t> File::Links() const {
+  struct stat info;
+  if (::fstat(descriptor_, &info) != 0) return ErrnoError("stat", path_, errno);
+  return static_cast<std::int64_t>(info.st_nlink);
+}
+
 absl::Status SyncDirectory(const std::filesystem::path& directory) {
   if (HasBug(SeededBug::kNoDirectorySync)) return absl::OkStatus();
   ASSIGN_OR_RETURN(const File file, File::OpenDirectory(directory));

@@ -86,6 +86,8 @@ class File {
   absl::StatusOr<std::int64_t> EndOfWritten(std::int64_t position) const;
   absl::StatusOr<std::int64_t> Size() const;
   absl::StatusOr<Timestamp> ModifiedAt() const;
+  // How many names it has.
+  absl::StatusOr<std::int64_t> Links() const;
 
  private:
   struct SyncOutcome {

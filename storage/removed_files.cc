@@ -36,6 +36,8 @@ absl::Status RemovedFiles::Remove(const std::filesystem::path& path,
   if (!file.ok()) return RemoveFile(path);
   ASSIGN_OR_RETURN(const std::int64_t size, file->Size());
   RETURN_IF_ERROR(RemoveFile(path));
+  // A backup of hard links still needs what is in it.
+  if (file->Links().value_or(1) > 0) return absl::OkStatus();
   Entry entry{.file = *std::move(file), .size = size, .mappings = std::move(mappings)};
   // Cut, not only closed: whoever closes it last would have to wait for that.
   if (size <= kCutBytes && !entry.is_read()) return entry.file.Truncate(0);

@@ -25,9 +25,9 @@ class RemovedFiles {
  public:
   using Mappings = std::vector<std::weak_ptr<const MappedFile>>;
 
-  // Removes the name. A small file that nobody reads is freed at once, any other one waits for
-  // Step. `mappings`: those by which it may be read; nothing: the kernel is asked whether anybody
-  // has it open. OK if there is no such file.
+  // Removes the name. Where the file has another one, of a backup, that is all. A small file that
+  // nobody reads is freed at once, any other one waits for Step. `mappings`: those by which it may
+  // be read; nothing: the kernel is asked whether anybody has it open. OK if there is no such file.
   absl::Status Remove(const std::filesystem::path& path, std::optional<Mappings> mappings);
 
   // Cuts one step off one file; `even_if_read`: room is short. False: there is nothing (more) that

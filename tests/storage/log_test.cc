@@ -278,5 +278,27 @@ TEST_CASE("Log: a sync that failed is final until a restart", "[storage][log]") 
   CHECK(!fixture.log().CloseClean().ok());
 }
 
+TEST_CASE("Log: a trim emptied the hard links of a backup", "[storage][log]") {
+  LogFixture fixture({.segment_bytes = 600});
+  for (int i = 0; i < 9; ++i) fixture.Append(1, 100);
+  fixture.Sync();
+  fixture.SealAll();
+  const Bytes first = ReadBack(fixture.LogFile(0));
+  const Bytes second = ReadBack(fixture.LogFile(3));
+  const std::filesystem::path backup = fixture.data() / "backup";
+  std::filesystem::create_directory(backup);
+  std::filesystem::create_hard_link(fixture.LogFile(0), backup / "first");
+  std::filesystem::create_hard_link(fixture.LogFile(3), backup / "second");
+  // One of them is read while it goes.
+  ReadCursor cursor;
+  const absl::StatusOr<LogRead> held = fixture.Read(Offset(3), kEverything, 1, cursor);
+  REQUIRE(held.ok());
+  REQUIRE(*fixture.Trim(Offset(6)) == 2);
+  while (fixture.data_dir().removed_files().Step(/*even_if_read=*/true)) continue;
+  CHECK(ReadBack(backup / "first") == first);
+  CHECK(ReadBack(backup / "second") == second);
+  CHECK_FALSE(std::filesystem::exists(fixture.LogFile(3)));
+}
+
 }  // namespace
 }  // namespace cairn::storage
