@@ -49,11 +49,22 @@ void Flusher::MarkDirty(std::shared_ptr<Partition> partition, std::chrono::milli
       urgent_.push_back(std::move(partition));
       wake = urgent_.size() == 1;
     } else {
-      const auto entry = later_.emplace(Clock::now() + delay, std::move(partition));
-      wake = entry == later_.begin();
+      wake = AddLater(std::move(partition), Clock::now() + delay);
     }
   }
   if (wake) wake_.notify_one();
+}
+
+// Whether it is the next one now.
+bool Flusher::AddLater(std::shared_ptr<Partition> partition, Clock::time_point due) {
+  const Partition* key = partition.get();
+  if (const auto known = later_of_.find(key); known != later_of_.end()) {
+    if (known->second->first <= due) return false;
+    later_.erase(known->second);
+  }
+  const auto entry = later_.emplace(due, std::move(partition));
+  later_of_[key] = entry;
+  return entry == later_.begin();
 }
 
 Flusher::Clock::time_point Flusher::NextDue() const {
@@ -90,10 +101,19 @@ void Flusher::Run() {
 std::vector<std::shared_ptr<Partition>> Flusher::TakeDue(bool all) {
   std::vector<std::shared_ptr<Partition>> due;
   due.swap(urgent_);
+  // One that became urgent while it waited for its time need not wait for that any more.
+  for (const std::shared_ptr<Partition>& partition : due) {
+    const auto known = later_of_.find(partition.get());
+    if (known == later_of_.end()) continue;
+    later_.erase(known->second);
+    later_of_.erase(known);
+  }
   const auto end = all ? later_.end() : later_.upper_bound(Clock::now());
-  for (auto each = later_.begin(); each != end; ++each) due.push_back(std::move(each->second));
+  for (auto each = later_.begin(); each != end; ++each) {
+    later_of_.erase(each->second.get());
+    due.push_back(std::move(each->second));
+  }
   later_.erase(later_.begin(), end);
-  // One that became urgent while it waited for its time is in both.
   std::sort(due.begin(), due.end());
   due.erase(std::unique(due.begin(), due.end()), due.end());
   return due;

@@ -9,6 +9,7 @@
 #include <thread>
 #include <vector>
 
+#include "absl/container/flat_hash_map.h"
 #include "absl/status/status.h"
 
 #include "broker/partitions/partition.h"
@@ -61,6 +62,7 @@ class Flusher {
   };
 
   void Run();
+  bool AddLater(std::shared_ptr<Partition> partition, Clock::time_point due);
   std::vector<std::shared_ptr<Partition>> TakeDue(bool all);
   Clock::time_point NextDue() const;
   void Cycle(std::vector<std::shared_ptr<Partition>> partitions, bool last);
@@ -77,7 +79,9 @@ class Flusher {
   std::mutex mutex_;
   std::condition_variable wake_;
   std::vector<std::shared_ptr<Partition>> urgent_;
-  std::multimap<Clock::time_point, std::shared_ptr<Partition>> later_;
+  using Later = std::multimap<Clock::time_point, std::shared_ptr<Partition>>;
+  Later later_;  // each partition once
+  absl::flat_hash_map<const Partition*, Later::iterator> later_of_;
   bool stopping_ = false;
 
   // The flusher thread's own.

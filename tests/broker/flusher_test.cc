@@ -238,5 +238,20 @@ TEST_CASE("Flusher: Stop makes durable what only waited for its time", "[broker]
   CHECK(partition->ends().durable_end == Offset(1));
 }
 
+TEST_CASE("Flusher: a written topic with a long flush.ms was queued once more with each cycle",
+          "[broker][flusher]") {
+  TempDir dir;
+  DataPlane plane(dir.path());
+  const auto partition = plane.NewPartition(
+      "orders", {.durability = Durability::kWritten, .flush_ms = 24 * 3600 * 1000});
+  for (int i = 0; i < 20; ++i) {
+    REQUIRE(Append(*partition, BatchOf({"later"}), Durability::kWritten).ok());
+    AppendDurably(*partition, {"now"});
+  }
+  REQUIRE(Append(*partition, BatchOf({"later"}), Durability::kWritten).ok());
+  // Who holds it: this test, and the flusher's queue.
+  CHECK(Eventually([&] { return partition.use_count() <= 3; }));
+}
+
 }  // namespace
 }  // namespace cairn::broker
