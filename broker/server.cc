@@ -60,7 +60,12 @@ absl::Status Server::OpenRooms() {
   open_files_ = std::make_unique<OpenFiles>(shares_.files, *helpers_);
   flusher_ = std::make_unique<Flusher>(*data_dir_, metrics_);
   Cleaner::Options cleaning = options_.cleaner;
-  if (!cleaning.clock) cleaning.clock = [this] { return clock_->Now(); };
+  if (!cleaning.clock) {
+    cleaning.clock = [this] {
+      const AppendClock::Ages ages = clock_->ForAges();
+      return storage::CompactionTime(ages.now, ages.trusted);
+    };
+  }
   cleaner_ = std::make_unique<Cleaner>(map_, std::move(cleaning));
   janitor_ = std::make_unique<Janitor>(
       map_,

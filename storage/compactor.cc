@@ -36,10 +36,10 @@ BatchScan::From WholeOf(const Segment& segment, const EpochHistory& epochs) {
 
 }  // namespace
 
-Compactor::Compactor(CompactionPlan plan, Options options, Timestamp now)
+Compactor::Compactor(CompactionPlan plan, Options options, CompactionTime time)
     : plan_(std::move(plan)),
       options_(std::move(options)),
-      now_(now),
+      time_(time),
       keys_(options_.map_bytes, KeysMax(plan_), options_.hash_seed),
       end_(plan_.clean_end) {}
 
@@ -201,7 +201,7 @@ absl::Status Compactor::CleanBatch(const RecordBatchView& batch, bool is_last,
   BatchFilter::Result result{.kept = batch.record_count()};
   if (batch.base_offset() < end_) {
     result = filter_.Apply(
-        batch, now_ + plan_.options.compaction.delete_retention_ms,
+        batch, time_.now + plan_.options.compaction.delete_retention_ms,
         [&](const RecordView& record) { return Judge(batch, record); }, batch_);
   }
   summary_.records_read += batch.record_count();
@@ -231,7 +231,8 @@ BatchFilter::Fate Compactor::Judge(const RecordBatchView& batch, const RecordVie
   if (newest.has_value() && *newest > record.offset) return Fate::kDrop;
   if (record.value.has_value()) return Fate::kKeep;
   if (batch.has_delete_horizon()) {
-    return batch.base_timestamp() <= now_ ? Fate::kDrop : Fate::kKeep;
+    const bool is_over = time_.ages_trusted && batch.base_timestamp() <= time_.now;
+    return is_over ? Fate::kDrop : Fate::kKeep;
   }
   // Only what is noted has nothing left before it.
   return newest == record.offset ? Fate::kKeepForNow : Fate::kKeep;

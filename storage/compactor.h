@@ -21,6 +21,21 @@
 
 namespace cairn::storage {
 
+// The time by which a cleaning goes.
+struct CompactionTime {
+  CompactionTime(Timestamp time, bool are_ages_trusted = true)
+      : now(time), ages_trusted(are_ages_trusted) {}
+
+  Timestamp now;
+  // Whether anything may be called old by it. Otherwise no lag has passed, and no tombstone has
+  // stayed its time.
+  bool ages_trusted;
+
+  bool HasPassed(Timestamp since, std::int64_t ms) const {
+    return ages_trusted && now - since >= ms;
+  }
+};
+
 // What is to be cleaned, as Log::PlanCompaction saw it. Offsets, times and bytes as everywhere.
 struct CompactionPlan {
   std::shared_ptr<LogPlace> place;
@@ -79,7 +94,7 @@ class Compactor {
     std::int64_t keys = 0;
   };
 
-  Compactor(CompactionPlan plan, Options options, Timestamp now);
+  Compactor(CompactionPlan plan, Options options, CompactionTime time);
 
   absl::Status ReadKeys();
   // The next segments in order, cleaned; nothing: that was all. One that a crash or an error keeps
@@ -108,7 +123,7 @@ class Compactor {
 
   const CompactionPlan plan_;
   const Options options_;
-  const Timestamp now_;
+  const CompactionTime time_;
   KeyMap keys_;
   Offset end_;
   std::size_t next_ = 0;  // of plan_.segments

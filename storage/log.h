@@ -190,9 +190,9 @@ class Log {
 
   // Compaction: how much the log wants it, of 1; 0: not at all. By the rules of CompactionOptions,
   // and only of what lies below `below`, a durable end.
-  double CompactionNeed(Offset below, Timestamp now) const;
+  double CompactionNeed(Offset below, const CompactionTime& time) const;
   // What a Compactor is to clean; nothing: not wanted.
-  std::optional<CompactionPlan> PlanCompaction(Offset below, Timestamp now) const;
+  std::optional<CompactionPlan> PlanCompaction(Offset below, const CompactionTime& time) const;
   // Puts a cleaned segment in the place of those that it was made of; then as with TrimTo.
   //   kAborted  they are no longer all in the log; the cleaned one is to be removed
   absl::StatusOr<Trim> Swap(const CleanedSegment& cleaned);
@@ -216,7 +216,7 @@ class Log {
 
   absl::Status Judge(const absl::Status& status);
   std::int64_t SegmentBytes() const;
-  std::size_t Compactable(Offset below, Timestamp now) const;
+  std::size_t Compactable(Offset below, const CompactionTime& time) const;
   absl::Status MakeRoom(std::size_t size, std::int64_t offsets, Timestamp now);
   absl::Status BeginSegment(std::size_t size, Timestamp now);
   absl::Status TryBeginSegment(std::size_t size, Timestamp now);

@@ -29,7 +29,7 @@ std::int64_t Log::SegmentBytes() const {
 }
 
 // How many segments, from the first on, may be cleaned.
-std::size_t Log::Compactable(Offset below, Timestamp now) const {
+std::size_t Log::Compactable(Offset below, const CompactionTime& time) const {
   std::size_t count = 0;
   for (const auto& segment : segments_) {
     const bool is_last = segment == segments_.back();
@@ -38,7 +38,7 @@ std::size_t Log::Compactable(Offset below, Timestamp now) const {
       break;
     // Without a lag no clock counts: not one that was set back, and not that of a file.
     if (segment->generation() == 0 && options_.compaction.min_lag_ms > 0 &&
-        now - segment->extent().last_append_time < options_.compaction.min_lag_ms) {
+        !time.HasPassed(segment->extent().last_append_time, options_.compaction.min_lag_ms)) {
       break;
     }
     ++count;
@@ -46,9 +46,9 @@ std::size_t Log::Compactable(Offset below, Timestamp now) const {
   return count;
 }
 
-double Log::CompactionNeed(Offset below, Timestamp now) const {
+double Log::CompactionNeed(Offset below, const CompactionTime& time) const {
   if (!options_.compaction.enabled || !write_state_.ok()) return 0;
-  const std::size_t count = Compactable(below, now);
+  const std::size_t count = Compactable(below, time);
   std::int64_t clean = 0;
   std::int64_t dirty = 0;
   bool is_overdue = false;
@@ -57,8 +57,8 @@ double Log::CompactionNeed(Offset below, Timestamp now) const {
     // What is clean is a beginning; behind it all counts as not looked at.
     const bool is_clean = dirty == 0 && segment.clean_end() == segment.next_offset();
     (is_clean ? clean : dirty) += segment.length();
-    is_overdue |=
-        !is_clean && now - segment.extent().first_append_time >= options_.compaction.max_lag_ms;
+    is_overdue |= !is_clean && time.HasPassed(segment.extent().first_append_time,
+                                              options_.compaction.max_lag_ms);
   }
   if (dirty == 0) return 0;
   if (is_overdue) return 1;
@@ -66,13 +66,13 @@ double Log::CompactionNeed(Offset below, Timestamp now) const {
   return ratio >= options_.compaction.min_dirty_ratio ? ratio : 0;
 }
 
-std::optional<CompactionPlan> Log::PlanCompaction(Offset below, Timestamp now) const {
-  if (CompactionNeed(below, now) == 0) return std::nullopt;
+std::optional<CompactionPlan> Log::PlanCompaction(Offset below, const CompactionTime& time) const {
+  if (CompactionNeed(below, time) == 0) return std::nullopt;
   CompactionPlan plan;
   plan.place = place_;
   plan.options = options_;
   plan.producers = producers_;
-  const auto count = static_cast<std::ptrdiff_t>(Compactable(below, now));
+  const auto count = static_cast<std::ptrdiff_t>(Compactable(below, time));
   plan.segments.assign(segments_.begin(), segments_.begin() + count);
   const auto dirty = std::find_if(
       plan.segments.begin(), plan.segments.end(),

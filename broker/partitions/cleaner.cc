@@ -58,7 +58,7 @@ std::shared_ptr<Partition> Cleaner::Neediest() {
   }
   const auto now = Clock::now();
   absl::erase_if(not_before_, [now](const auto& each) { return each.second <= now; });
-  const Timestamp time = options_.clock();
+  const storage::CompactionTime time = options_.clock();
   const std::shared_ptr<const ServedTopics> topics = map_.Load();
   std::shared_ptr<Partition> neediest;
   double most = 0;

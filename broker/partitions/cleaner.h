@@ -28,7 +28,8 @@ class Cleaner {
     std::int64_t bytes_per_second = 64 << 20;    // read and written together
     std::chrono::milliseconds interval{1000};    // between two looks at all partitions
     std::chrono::milliseconds patience{60'000};  // before one that failed is tried again
-    std::function<Timestamp()> clock;            // default: WallNow
+    // Default: WallNow, and trusted.
+    std::function<storage::CompactionTime()> clock;
   };
 
   Cleaner(PartitionMap& map, Options options);

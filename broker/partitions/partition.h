@@ -197,13 +197,13 @@ class Partition : public std::enable_shared_from_this<Partition> {
 
   // ---- for the cleaner, on its thread ----
   // How much this partition wants compaction, of 1; 0: not now.
-  double CompactionNeed(Timestamp now) const;
+  double CompactionNeed(const storage::CompactionTime& time) const;
   // One cleaning, as far as the key map reaches: cleans and swaps segment by segment, waiting for
   // the disk. What was swapped before an error stays. Nothing wanted: a summary of zeros. Errors
   // are those of Compactor and Log::Swap; ErrorCode::kUnknownTopic once deleted. `options.names` is
   // this method's own.
   absl::StatusOr<storage::Compactor::Summary> Compact(storage::Compactor::Options options,
-                                                      Timestamp now);
+                                                      const storage::CompactionTime& time);
 
   // ---- for the scrubber, on its thread ----
   // Those that are sealed now, oldest first.

@@ -7,23 +7,23 @@
 
 namespace cairn::broker {
 
-double Partition::CompactionNeed(Timestamp now) const {
+double Partition::CompactionNeed(const storage::CompactionTime& time) const {
   const std::lock_guard lock(mutex_);
-  return !Usable().ok() || closed_ ? 0 : log_->CompactionNeed(durable_end_, now);
+  return !Usable().ok() || closed_ ? 0 : log_->CompactionNeed(durable_end_, time);
 }
 
-absl::StatusOr<storage::Compactor::Summary> Partition::Compact(storage::Compactor::Options options,
-                                                               Timestamp now) {
+absl::StatusOr<storage::Compactor::Summary> Partition::Compact(
+    storage::Compactor::Options options, const storage::CompactionTime& time) {
   std::optional<storage::CompactionPlan> plan;
   {
     const std::lock_guard lock(mutex_);
     RETURN_IF_ERROR(Usable());
     if (closed_) return MakeError(ErrorCode::kStopping, "the log is closed");
-    plan = log_->PlanCompaction(durable_end_, now);
+    plan = log_->PlanCompaction(durable_end_, time);
   }
   if (!plan.has_value()) return storage::Compactor::Summary();
   options.names = [this](const std::function<absl::Status()>& step) { return WithNames(step); };
-  storage::Compactor compactor(*std::move(plan), std::move(options), now);
+  storage::Compactor compactor(*std::move(plan), std::move(options), time);
   absl::Status status = compactor.ReadKeys();
   while (status.ok()) {
     absl::StatusOr<std::optional<storage::CleanedSegment>> cleaned = compactor.Next();

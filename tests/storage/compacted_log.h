@@ -86,7 +86,7 @@ class CompactedLog : public LogFixture {
 
   // One cleaning with all its swaps; `step` is called before each thing that is done to a file.
   absl::StatusOr<Compactor::Summary> Clean(
-      Timestamp now = kNow, Compactor::Options with = {},
+      CompactionTime now = kNow, Compactor::Options with = {},
       const std::function<void()>& step = [] {}) {
     std::optional<CompactionPlan> plan = log().PlanCompaction(log().log_end(), now);
     if (!plan.has_value()) return absl::NotFoundError("nothing to clean");
@@ -110,7 +110,7 @@ class CompactedLog : public LogFixture {
       step();
     }
   }
-  void CleanAll(Timestamp now = kNow, const Compactor::Options& with = {}) {
+  void CleanAll(const CompactionTime& now = kNow, const Compactor::Options& with = {}) {
     for (int i = 0; i < 100'000; ++i) {
       const auto cleaned = Clean(now, with);
       if (absl::IsNotFound(cleaned.status())) return;

@@ -215,6 +215,35 @@ TEST_CASE("Compaction: tombstones stay their time after the first cleaning, and 
   CHECK(log.log().log_end() == Offset(7));
 }
 
+TEST_CASE("Compaction: a clock that was not believed yet took tombstones and let lags pass",
+          "[storage][compaction]") {
+  CompactedLog log;
+  log.Send({{"a", "1"}, {"k", Big('k')}});
+  log.Send({{"a", std::nullopt}, {"other", "v"}});
+  log.SealEverything();
+  log.CleanAll(kNow);
+  CHECK(log.Offsets() == Offsets{1, 2, 3});  // the tombstone is dated
+  log.Send("noise", Big('n'));
+  log.SealEverything();
+  const CompactionTime leapt(kNow + 100 * kDay, /*are_ages_trusted=*/false);
+  log.CleanAll(leapt);
+  CHECK(log.Offsets() == Offsets{1, 2, 3, 4});
+  log.Send("noise", Big('n'));
+  log.SealEverything();
+  log.options().compaction.min_lag_ms = 1000;
+  log.log().set_options(log.options());
+  CHECK(log.log().CompactionNeed(log.log().log_end(), leapt) == 0);
+  log.options().compaction = CompactedOptions().compaction;
+  log.options().compaction.min_dirty_ratio = 1;
+  log.options().compaction.max_lag_ms = 1000;
+  log.log().set_options(log.options());
+  CHECK(log.log().CompactionNeed(log.log().log_end(), leapt) == 0);
+  // Once it is believed, they are.
+  CHECK(log.log().CompactionNeed(log.log().log_end(), leapt.now) == 1);
+  log.CleanAll(leapt.now);
+  CHECK(log.Offsets() == Offsets{1, 3, 5});
+}
+
 TEST_CASE("Compaction: a tombstone is not taken before what it stands against",
           "[storage][compaction]") {
   LogOptions options = CompactedOptions();
