@@ -178,8 +178,8 @@ class Log {
   };
   std::optional<SealTask> TakeSealTask();
   absl::Status FinishSeal(SealTask task, const absl::Status& outcome);
-  // Rolls the active segment if it has records and is older than segment_ms, or than compaction may
-  // wait for it.
+  // Rolls the last segment, growing or left by the run before, if it has records and is older than
+  // segment_ms, or than compaction may wait for it.
   absl::Status RollIfOld(Timestamp now);
 
   // Derived files for a quick start: the producer snapshot (only what is durable goes in). It is

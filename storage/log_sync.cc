@@ -133,11 +133,12 @@ absl::Status Log::FinishSeal(SealTask task, const absl::Status& outcome) {
 }
 
 absl::Status Log::RollIfOld(Timestamp now) {
-  if (segments_.empty() || !segments_.back()->is_growing()) return absl::OkStatus();
+  if (segments_.empty()) return absl::OkStatus();
   Segment& last = *segments_.back();
   if (last.length() == 0 || now - last.extent().first_append_time < options_.roll_ms()) {
     return absl::OkStatus();
   }
+  // One of the run before, which nobody has continued, is of age as well.
   last.Finish();
   may_continue_ = false;
   return absl::OkStatus();

@@ -310,6 +310,27 @@ TEST_CASE("Compaction: small neighbours become one, up to the size of a segment"
   CHECK(log.Records().size() == 60);
 }
 
+TEST_CASE("Compaction: a small segment that stayed idle after a restart was never cleaned",
+          "[storage][compaction]") {
+  LogOptions options = CompactedOptions();
+  options.segment_bytes = 1 << 20;
+  options.continue_bytes_max = 4 << 20;
+  options.compaction.max_lag_ms = 1000;
+  CompactedLog log(options);
+  log.Send("a", "1");
+  log.Send("a", "2");
+  log.Reopen();
+  REQUIRE(log.log().RollIfOld(kNow + 999).ok());
+  log.SealFull();
+  CHECK_FALSE(log.log().Segments().back()->is_sealed());
+  REQUIRE(log.log().RollIfOld(kNow + 1000).ok());
+  log.SealFull();
+  CHECK(log.log().Segments().back()->is_sealed());
+  log.CleanAll(kNow + 1000);
+  CHECK(log.Offsets() == Offsets{1});
+  CHECK(log.Send("a", "3") == Offset(2));
+}
+
 TEST_CASE("Compaction: what is clean already is not written again", "[storage][compaction]") {
   LogOptions options = CompactedOptions();
   options.segment_bytes = 2000;
