@@ -151,8 +151,10 @@ absl::StatusOr<SegmentWriter> Compactor::Begin(const Segment& first) const {
   path += kReplacementEnding;
   std::optional<SegmentWriter> writer;
   RETURN_IF_ERROR(WithNames([&]() -> absl::Status {
-    ASSIGN_OR_RETURN(SegmentWriter made,
-                     SegmentWriter::Create(path, first.base(), plan_.options.index_interval_bytes));
+    ASSIGN_OR_RETURN(
+        SegmentWriter made,
+        SegmentWriter::Create(path, first.base(), plan_.options.index_interval_bytes,
+                              plan_.place->uses_reserve ? nullptr : &plan_.place->reserve));
     writer.emplace(std::move(made));
     return absl::OkStatus();
   }));

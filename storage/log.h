@@ -189,7 +189,7 @@ class Log {
   void ExpireProducers(Timestamp before);
 
   // Compaction: how much the log wants it, of 1; 0: not at all. By the rules of CompactionOptions,
-  // and only of what lies below `below`, a durable end.
+  // and only of what lies below `below`, a durable end. While room is short, users' logs wait.
   double CompactionNeed(Offset below, const CompactionTime& time) const;
   // What a Compactor is to clean; nothing: not wanted.
   std::optional<CompactionPlan> PlanCompaction(Offset below, const CompactionTime& time) const;

@@ -48,6 +48,8 @@ std::size_t Log::Compactable(Offset below, const CompactionTime& time) const {
 
 double Log::CompactionNeed(Offset below, const CompactionTime& time) const {
   if (!options_.compaction.enabled || !write_state_.ok()) return 0;
+  // It would take blocks before it gives some back.
+  if (!place_->uses_reserve && !place_->reserve.Admit().ok()) return 0;
   const std::size_t count = Compactable(below, time);
   std::int64_t clean = 0;
   std::int64_t dirty = 0;

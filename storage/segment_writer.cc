@@ -14,9 +14,10 @@ constexpr std::size_t kBufferBytes = 1u << 20;
 }  // namespace
 
 absl::StatusOr<SegmentWriter> SegmentWriter::Create(std::filesystem::path path, Offset base,
-                                                    std::int64_t index_interval_bytes) {
+                                                    std::int64_t index_interval_bytes,
+                                                    const Reserve* room) {
   ASSIGN_OR_RETURN(File file, File::CreateOrEmpty(path));
-  return SegmentWriter(std::move(file), base, index_interval_bytes);
+  return SegmentWriter(std::move(file), base, index_interval_bytes, room);
 }
 
 SegmentWriter::~SegmentWriter() {
@@ -36,8 +37,11 @@ absl::Status SegmentWriter::Append(ByteView bytes) {
 }
 
 absl::Status SegmentWriter::Flush() {
-  RETURN_IF_ERROR(file_.WriteAll(written_, buffer_));
+  if (buffer_.empty()) return absl::OkStatus();
   const auto size = static_cast<std::int64_t>(buffer_.size());
+  if (room_ != nullptr) RETURN_IF_ERROR(room_->Admit());
+  RETURN_IF_ERROR(file_.Reserve(written_, size));
+  RETURN_IF_ERROR(file_.WriteAll(written_, buffer_));
   // So that the sync at the end is not one long stall for all who sync beside it.
   file_.StartWriteback(written_, size);
   written_ += size;

@@ -12,6 +12,7 @@
 #include "storage/file.h"
 #include "storage/fingerprint.h"
 #include "storage/index.h"
+#include "storage/reserve.h"
 
 namespace cairn::storage {
 
@@ -21,9 +22,10 @@ namespace cairn::storage {
 // Threads: one at a time.
 class SegmentWriter {
  public:
-  // Empties `path` if it is there.
+  // Empties `path` if it is there. Takes blocks only while `room` admits it; null: always.
   static absl::StatusOr<SegmentWriter> Create(std::filesystem::path path, Offset base,
-                                              std::int64_t index_interval_bytes);
+                                              std::int64_t index_interval_bytes,
+                                              const Reserve* room);
   SegmentWriter(SegmentWriter&&) = default;
   SegmentWriter& operator=(SegmentWriter&&) = delete;
   ~SegmentWriter();
@@ -44,13 +46,15 @@ class SegmentWriter {
   const Index& index() const { return index_; }
 
  private:
-  SegmentWriter(File file, Offset base, std::int64_t index_interval_bytes)
+  SegmentWriter(File file, Offset base, std::int64_t index_interval_bytes, const Reserve* room)
       : file_(std::move(file)),
+        room_(room),
         index_(base, index_interval_bytes),
         fingerprint_(std::make_unique<Fingerprint>()) {}
   absl::Status Flush();
 
   File file_;
+  const Reserve* room_;
   Index index_;
   std::unique_ptr<Fingerprint> fingerprint_;
   Bytes buffer_;

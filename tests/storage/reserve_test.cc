@@ -2,6 +2,8 @@
 
 #include <sys/mount.h>
 
+#include "storage/compactor.h"
+#include "tests/storage/compacted_log.h"
 #include "tests/storage/log_fixture.h"
 #include "tests/storage/small_disk.h"
 
@@ -61,6 +63,49 @@ TEST_CASE("Reserve: none, and another size than at the last start", "[storage][r
   for (const std::int64_t bytes : {3 * kMiB, kMiB, 2 * kMiB, std::int64_t{0}}) {
     CHECK((*Reserve::Open(temp.path(), bytes))->held() == bytes);
     CHECK(fs::file_size(temp / "reserve") == static_cast<std::uintmax_t>(bytes));
+  }
+}
+
+TEST_CASE("Reserve: compaction took blocks for users' logs while room was short",
+          "[storage][reserve]") {
+  const bool uses_reserve = GENERATE(false, true);
+  TempDir temp;
+  auto data_dir = *DataDir::Open(temp / "data", {.reserve_bytes = kMiB});
+  RecoveryReport report;
+  LogOptions options = CompactedOptions();
+  options.uses_reserve = uses_reserve;
+  auto log = *Log::Open(*data_dir, LogFixture::Identity(), options, kNow, report);
+  for (int i = 0; i < 8; ++i) {
+    RecordBatchBuilder builder;
+    const std::string value(400, static_cast<char>('a' + i));
+    builder.Add({.timestamp = kNow, .key = AsBytes("key"), .value = AsBytes(value), .headers = {}});
+    absl::StatusOr<Bytes> batch = builder.Finish({.codec = Codec::kNone});
+    REQUIRE(batch.ok());
+    REQUIRE(log->Append(*batch, kNow).ok());
+  }
+  const SyncPlan plan = log->TakeUnsynced();
+  REQUIRE(plan.Sync().ok());
+  log->MarkSynced(plan);
+  while (std::optional<Log::SealTask> task = log->TakeSealTask()) {
+    const absl::Status outcome = task->Run();
+    REQUIRE(log->FinishSeal(*std::move(task), outcome).ok());
+  }
+  std::optional<CompactionPlan> cleaning = log->PlanCompaction(log->log_end(), kNow);
+  REQUIRE(cleaning.has_value());
+  Compactor compactor(*std::move(cleaning), {}, kNow);
+  REQUIRE(compactor.ReadKeys().ok());
+  data_dir->reserve().NoteFull();
+  // One that is under way stops, and no other one begins.
+  const absl::StatusOr<std::optional<CleanedSegment>> cleaned = compactor.Next();
+  const double need = log->CompactionNeed(log->log_end(), kNow);
+  if (uses_reserve) {
+    CHECK(cleaned.ok());
+    CHECK(need > 0);
+  } else {
+    CHECK(CodeOf(cleaned.status()) == ErrorCode::kStorageFull);
+    CHECK(need == 0);
+    CHECK(data_dir->reserve().Restore());
+    CHECK(log->CompactionNeed(log->log_end(), kNow) > 0);
   }
 }
 
