@@ -66,6 +66,11 @@ absl::Status WriteTemporary(const std::filesystem::path& temporary, ByteView byt
 
 absl::Status Replace(const std::filesystem::path& path, ByteView bytes, bool sync) {
   const std::filesystem::path temporary = TemporaryFor(path);
+  // First, so that a want of descriptors leaves everything as it was.
+  File directory;
+  if (sync) {
+    ASSIGN_OR_RETURN(directory, File::OpenDirectory(DirectoryOf(path)));
+  }
   absl::Status status = WriteTemporary(temporary, bytes, sync);
   if (status.ok() && ::rename(temporary.c_str(), path.c_str()) != 0) {
     status = ErrnoError("rename to", path, errno);
@@ -74,7 +79,7 @@ absl::Status Replace(const std::filesystem::path& path, ByteView bytes, bool syn
     ::unlink(temporary.c_str());
     return status;
   }
-  return sync ? SyncDirectory(DirectoryOf(path)) : absl::OkStatus();
+  return sync ? directory.Sync() : absl::OkStatus();
 }
 
 }  // namespace

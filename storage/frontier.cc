@@ -393,13 +393,14 @@ absl::Status Frontier::RewriteLocked() {
   const Bytes bytes = Encode(cluster_id_, start_, unknown, ends);
   std::filesystem::path temporary = path_;
   temporary += ".new";
+  ASSIGN_OR_RETURN(const File directory, File::OpenDirectory(path_.parent_path()));
   ASSIGN_OR_RETURN(File file, File::CreateOrEmpty(temporary));
   RETURN_IF_ERROR(file.WriteAll(0, bytes));
   RETURN_IF_ERROR(file.Sync());
   RETURN_IF_ERROR(file.RenameTo(path_));
   file_ = std::move(file);
   // After a power cut the old file might be back, without what is noted from now on.
-  failure_ = SyncDirectory(path_.parent_path());
+  failure_ = directory.Sync();
   RETURN_IF_ERROR(failure_);
   end_ = synced_end_ = static_cast<std::int64_t>(bytes.size());
   noted_synced_ = reserved_end_ = 0;

@@ -54,7 +54,8 @@ class SyncPlan {
   std::int64_t bytes() const { return bytes_; }           // not synced so far, about
 
   // fdatasync of each file, then fsync of each directory in which a file was created. Stops at the
-  // first error, which is final.
+  // first error, which is final, but for one:
+  //   kUnavailable  out of descriptors; what was not synced yet may be later, by another plan
   absl::Status Sync() const;
   // After a syncfs, which knows nothing of single files: OK, or how an earlier sync of one of them
   // failed, by whichever thread (a seal syncs too). The kernel tells of that once, and not to us.

@@ -290,7 +290,7 @@ bool Manifest::WantsRewrite() const {
 absl::Status Manifest::Rewrite() {
   const Bytes bytes = Encode(partition_, state_);
   if (absl::Status status = ReplaceFile(path_, bytes); !status.ok()) {
-    if (CodeOf(status) == ErrorCode::kStorageFull) return status;
+    if (CodeOf(status) == ErrorCode::kStorageFull || absl::IsUnavailable(status)) return status;
     // Whether the old or the new file is there is not known; a descriptor may be to either.
     failure_ = MakeError(ErrorCode::kStorageFailed, std::string(status.message()));
     return failure_;

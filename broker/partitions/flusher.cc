@@ -14,6 +14,7 @@ namespace {
 constexpr std::chrono::seconds kFrontierSyncInterval{1};
 
 constexpr std::chrono::milliseconds kFullDiskRetry{250};
+constexpr std::chrono::milliseconds kDescriptorsRetry{50};
 
 }  // namespace
 
@@ -136,6 +137,7 @@ void Flusher::Cycle(std::vector<std::shared_ptr<Partition>> partitions, bool las
     } else {
       SyncTogether(works);
     }
+    if (!last) TryAgainLater(works);
     const auto failed = std::stable_partition(works.begin(), works.end(),
                                               [](const Work& work) { return work.outcome.ok(); });
     // That of a deleted one fails because its directory is gone.
@@ -169,6 +171,24 @@ void Flusher::SyncTogether(std::vector<Work>& works) {
       std::any_of(works.begin(), works.end(), [](const Work& work) { return !work.outcome.ok(); });
   if (found) return;
   for (Work& work : works) work.outcome = together;
+}
+
+void Flusher::TryAgainLater(std::vector<Work>& works) {
+  const auto wants = std::stable_partition(works.begin(), works.end(), [](const Work& work) {
+    return !absl::IsUnavailable(work.outcome);
+  });
+  if (wants == works.end()) {
+    told_waiting_ = false;
+    return;
+  }
+  if (!std::exchange(told_waiting_, true)) {
+    LogWarning("a sync has no descriptor; acknowledgements wait", {{"reason", wants->outcome}});
+  }
+  const std::lock_guard lock(mutex_);
+  for (auto work = wants; work != works.end(); ++work) {
+    AddLater(std::move(work->partition), Clock::now() + kDescriptorsRetry);
+  }
+  works.erase(wants, works.end());
 }
 
 void Flusher::NoteInFrontier(bool last) {

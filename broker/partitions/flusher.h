@@ -31,6 +31,9 @@ namespace cairn::broker {
 // tell of that error again, to partitions that have nothing to do with it. A frontier that cannot
 // be written fails the partitions of the cycle, and all later ones.
 //
+// Where the process is out of descriptors, nothing was synced and nothing failed: it is tried again
+// a little later, and the waiters go on waiting.
+//
 // Idle it sleeps. Threads: MarkDirty from any; the rest from the one that owns it.
 class Flusher {
  public:
@@ -68,6 +71,7 @@ class Flusher {
   void Cycle(std::vector<std::shared_ptr<Partition>> partitions, bool last);
   void SyncEach(std::vector<Work>& works);
   void SyncTogether(std::vector<Work>& works);
+  void TryAgainLater(std::vector<Work>& works);
   void NoteInFrontier(bool last);
   void Answer(std::vector<Work>& works);
   void SyncFrontier();
@@ -90,7 +94,8 @@ class Flusher {
   bool frontier_changed_ = false;
   Clock::time_point frontier_due_;
   absl::Status frontier_status_;
-  bool disk_failed_ = false;  // some sync has
+  bool disk_failed_ = false;   // some sync has
+  bool told_waiting_ = false;  // that descriptors are wanted
   std::vector<Partition::Due> due_;
 
   std::thread thread_;

@@ -253,5 +253,22 @@ TEST_CASE("Flusher: a written topic with a long flush.ms was queued once more wi
   CHECK(Eventually([&] { return partition.use_count() <= 3; }));
 }
 
+TEST_CASE("Flusher: descriptors that had run out passed for a failed sync", "[broker][flusher]") {
+  TempDir dir;
+  std::atomic<int> shortages{3};
+  DataPlane::Options options;
+  options.flusher.sync = [&](const storage::SyncPlan& plan) -> absl::Status {
+    if (shortages.fetch_sub(1) > 0) return absl::UnavailableError("too many open files");
+    return plan.Sync();
+  };
+  DataPlane plane(dir.path(), std::move(options));
+  const auto partition = plane.NewPartition("orders");
+  CHECK(AppendDurably(*partition, {"a"}) == Offset(0));
+  CHECK(shortages < 0);
+  CHECK(partition->write_state().ok());
+  CHECK(plane.metrics().failed_syncs == 0);
+  CHECK(AppendDurably(*partition, {"b"}) == Offset(1));
+}
+
 }  // namespace
 }  // namespace cairn::broker

@@ -1,4 +1,5 @@
 #include "tests/storage/log_fixture.h"
+#include "tests/storage/no_descriptors.h"
 
 namespace cairn::storage {
 namespace {
@@ -298,6 +299,21 @@ TEST_CASE("Log: a trim emptied the hard links of a backup", "[storage][log]") {
   CHECK(ReadBack(backup / "first") == first);
   CHECK(ReadBack(backup / "second") == second);
   CHECK_FALSE(std::filesystem::exists(fixture.LogFile(3)));
+}
+
+TEST_CASE("Log: a sync that had no descriptor is made up for by the next", "[storage][log]") {
+  LogFixture fixture;
+  fixture.Append(1);
+  {
+    const SyncPlan plan = fixture.log().TakeUnsynced();
+    const NoDescriptors none;
+    CHECK(absl::IsUnavailable(plan.Sync()));
+  }
+  CHECK_FALSE(fixture.log().TakeUnsynced().empty());
+  fixture.Sync();
+  CHECK(fixture.log().TakeUnsynced().empty());
+  fixture.Crash();
+  CHECK(fixture.log().log_end() == Offset(1));
 }
 
 }  // namespace
