@@ -94,6 +94,7 @@ absl::StatusOr<Log::Trim> Log::Swap(const CleanedSegment& cleaned) {
                                               cleaned.segment->LogPath().string()));
   }
   const Segment& segment = *cleaned.segment;
+  RETURN_IF_ERROR(Judge(manifest_->RewriteIfLong()));
   RETURN_IF_ERROR(Judge(manifest_->Append(SegmentSwapped{.base = segment.base(),
                                                          .generation = segment.generation(),
                                                          .clean_end = segment.clean_end(),

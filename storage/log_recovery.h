@@ -39,6 +39,8 @@ class LogRecovery {
   absl::StatusOr<bool> OpenManifest();
   absl::Status ListFiles();
   absl::Status ClearStrays();
+  absl::StatusOr<bool> IsLeftover(const SegmentFileName& name,
+                                  const std::vector<ManifestSegment>& dropped);
   absl::StatusOr<Outcome> TakeSealed(const ManifestSegment& segment, bool is_last);
   absl::StatusOr<Outcome> TakeUnsealed(const ManifestSegment& segment, std::optional<Offset> next);
   absl::StatusOr<Outcome> ScanTail(const ManifestSegment& segment, const File& file,
@@ -61,7 +63,6 @@ class LogRecovery {
                               const std::optional<DurableEnd>& snapshot);
   bool NeedsSync() const;
   bool IsBelowFrontier(Offset offset) const;
-  bool HoldsAllListed() const;
   std::filesystem::path PathOf(const ManifestSegment& segment) const;
   std::string FileName(const SegmentFileName& file) const;
 

@@ -163,6 +163,8 @@ absl::StatusOr<Log::Trim> Log::TrimTo(Offset before) {
     if (needed || segment->length() == 0) break;
     entries.push_back(SegmentDropped{.base = segment->base()});
   }
+  // Before, not after: the entry is how the next start knows a file whose removal was cut short.
+  RETURN_IF_ERROR(Judge(manifest_->RewriteIfLong()));
   RETURN_IF_ERROR(Judge(manifest_->Append(entries)));
   trim.manifest = manifest_->TakeUnsynced();
   log_start_ = before;
@@ -190,7 +192,7 @@ absl::Status Log::FinishTrim(const Trim& trim, const absl::Status& outcome) {
   RETURN_IF_ERROR(Judge(outcome));
   if (!trim.manifest.has_value()) return absl::OkStatus();
   manifest_->MarkSynced(*trim.manifest);
-  return Judge(manifest_->RewriteIfLong());
+  return absl::OkStatus();
 }
 
 absl::Status Log::WriteProducerSnapshot() {

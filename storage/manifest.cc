@@ -63,6 +63,23 @@ bool IsZero(ByteView bytes) {
   return std::all_of(bytes.begin(), bytes.end(), [](std::byte b) { return b == std::byte{0}; });
 }
 
+// What the entry is about to take out of the list.
+void NoteDropped(const ManifestEntry& entry, Manifest::Contents& contents) {
+  Offset begin;
+  Offset end;
+  if (const auto* dropped = std::get_if<SegmentDropped>(&entry)) {
+    begin = dropped->base;
+    end = begin + 1;
+  } else if (const auto* swapped = std::get_if<SegmentSwapped>(&entry)) {
+    begin = swapped->base;
+    end = swapped->sealed.next_offset;
+  }
+  if (begin == end) return;
+  for (const ManifestSegment& segment : contents.state.segments) {
+    if (begin <= segment.base && segment.base < end) contents.dropped.push_back(segment);
+  }
+}
+
 absl::Status ReadEntries(const std::string& name, ByteView file, Manifest::Contents& contents) {
   std::size_t at = kEntriesAt;
   while (at < file.size()) {
@@ -83,6 +100,7 @@ absl::Status ReadEntries(const std::string& name, ByteView file, Manifest::Conte
       return absl::DataLossError(
           absl::StrFormat("%s at %d: vouches for the bytes up to %d", name, at, synced->end));
     }
+    NoteDropped(decoded->entry, contents);
     if (absl::Status status = ApplyManifestEntry(decoded->entry, contents.state); !status.ok()) {
       return absl::DataLossError(
           absl::StrFormat("%s at %d: %s", name, at, std::string(status.message())));
@@ -181,6 +199,7 @@ absl::StatusOr<std::unique_ptr<Manifest>> Manifest::Open(
   }
   std::unique_ptr<Manifest> manifest(new Manifest(path, wanted));
   manifest->state_ = std::move(contents.state);
+  manifest->dropped_ = std::move(contents.dropped);
   manifest->torn_tail_ = std::move(contents.torn_tail);
   manifest->end_ = contents.end;
   manifest->synced_end_ = contents.end;
@@ -262,7 +281,6 @@ void Manifest::MarkSynced(const Pending& pending) {
 }
 
 absl::Status Manifest::Sync() {
-  RETURN_IF_ERROR(RewriteIfLong());
   if (!file_) return absl::OkStatus();
   if (absl::Status status = file_->Sync(); !status.ok()) {
     failure_ = MakeError(ErrorCode::kStorageFailed, std::string(status.message()));

@@ -6,6 +6,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <utility>
 #include <variant>
 #include <vector>
 
@@ -117,6 +118,8 @@ class Manifest {
   struct Contents {
     TopicPartition partition;
     ManifestState state;
+    // As they were last: what the entries dropped or replaced. Their files may still be there.
+    std::vector<ManifestSegment> dropped;
     std::int64_t end = 0;  // the byte behind the last whole entry
     Bytes torn_tail;       // what follows there: entries that never became durable as a whole
   };
@@ -145,6 +148,8 @@ class Manifest {
       bool was_clean);
 
   const ManifestState& state() const { return state_; }
+  // Contents::dropped, once.
+  std::vector<ManifestSegment> TakeDropped() { return std::exchange(dropped_, {}); }
 
   // From now on Append goes on when the disk is full, as far as the reserve reaches.
   void UseReserve(Reserve& reserve) { reserve_ = &reserve; }
@@ -176,10 +181,12 @@ class Manifest {
   std::optional<Pending> TakeUnsynced() const;
   void MarkSynced(const Pending& pending);
 
-  // Makes all of it durable at once, for when nobody else waits for the owner's lock; writes the
-  // file anew where it has grown long with dead entries. A failed sync is final, as in Append.
+  // Makes all of it durable at once, for when nobody else waits for the owner's lock. A failed sync
+  // is final, as in Append.
   absl::Status Sync();
-  // Only the latter, durably: seldom, for then the file has more than 12 KiB of them.
+  // Writes the file anew, durably, where it has grown long with dead entries: seldom, for then it
+  // has more than 12 KiB of them. What was dropped is not known by the new one, so its files should
+  // be gone.
   absl::Status RewriteIfLong();
 
   bool is_open() const { return file_ != nullptr; }  // holds a descriptor
@@ -196,6 +203,7 @@ class Manifest {
   Reserve* reserve_ = nullptr;
   TopicPartition partition_;
   ManifestState state_;
+  std::vector<ManifestSegment> dropped_;
   Bytes torn_tail_;
   std::shared_ptr<File> file_;  // while something is not synced
   std::int64_t end_ = 0;

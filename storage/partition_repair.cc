@@ -266,6 +266,7 @@ absl::Status PartitionRepair::Mend(const PartitionVerifier& verifier) {
              .bytes = SizeOf(directory_ / file) - excess.position,
              .why = "bytes behind the end of a sealed segment"});
   }
+  MoveAway(verifier.strangers(), "a segment's file that the manifest does not list");
   end_.end = std::max(verifier.end_offset(), state_.log_start);
   if (state_.segments.empty()) {
     end_.segment_base = end_.end;
@@ -393,6 +394,12 @@ void PartitionRepair::ForgetDamaged() {
            .why = "it tells of damage that is mended then"});
 }
 
+bool PartitionRepair::IsMovedAway(const std::string& file) const {
+  return std::any_of(plan_.steps.begin(), plan_.steps.end(), [&](const RepairStep& step) {
+    return step.kind == RepairStep::Kind::kMove && step.entry == Entry(file);
+  });
+}
+
 void PartitionRepair::MoveAway(std::span<const SegmentFileName> names, const std::string& why) {
   for (const SegmentFileName& name : names) MoveAway(name, why);
 }
@@ -401,7 +408,7 @@ void PartitionRepair::MoveAway(const SegmentFileName& name, const std::string& w
   for (const std::string& file :
        {LogFileName(name.base, name.generation), IndexFileName(name.base, name.generation)}) {
     std::error_code error;
-    if (!fs::exists(directory_ / file, error)) continue;
+    if (!fs::exists(directory_ / file, error) || IsMovedAway(file)) continue;
     AddStep({.kind = RepairStep::Kind::kMove,
              .entry = Entry(file),
              .bytes = SizeOf(directory_ / file),

@@ -50,6 +50,7 @@ class PartitionRepair {
   absl::Status CutAt(PartitionVerifier::Break at);
   void MoveStaleAway();
   void ForgetDamaged();
+  bool IsMovedAway(const std::string& file) const;
   void MoveAway(const SegmentFileName& name, const std::string& why);
   void MoveAway(std::span<const SegmentFileName> names, const std::string& why);
   void Lose(Offset from, Offset end);

@@ -13,6 +13,7 @@
 #include "storage/damaged_segments.h"
 #include "storage/fingerprint.h"
 #include "storage/index_witness.h"
+#include "storage/leftover.h"
 #include "storage/log.h"
 #include "storage/partition_meta.h"
 #include "storage/producer_table.h"
@@ -389,16 +390,18 @@ void PartitionVerifier::CheckFrontier(const char* derived, Offset end) {
 }
 
 // Of an interrupted trim or swap, or begun when the machine stopped.
-bool PartitionVerifier::MayBeLeftOver(const SegmentFileName& file) const {
-  const ManifestState& state = manifest_.state;
-  if (!known_.was_clean || file.generation > 0) return true;
-  if (file.base < (state.segments.empty() ? state.log_start : state.segments.front().base)) {
-    return true;
+absl::StatusOr<bool> PartitionVerifier::MayBeLeftOver(const SegmentFileName& file) const {
+  for (const ManifestSegment& segment : manifest_.dropped) {
+    if (file != SegmentFileName{segment.base, segment.generation}) continue;
+    if (!segment.sealed.has_value()) return true;
+    ASSIGN_OR_RETURN(const bool is_it,
+                     IsSegment(PathOf(segment), *segment.sealed, [] { return false; }));
+    if (is_it) return true;
   }
-  return std::any_of(state.segments.begin(), state.segments.end(), [&](const auto& segment) {
-    return segment.generation > 0 && segment.base <= file.base &&
-           file.base < segment.sealed->next_offset;
-  });
+  if (file.generation > 0) return true;
+  const ManifestState& state = manifest_.state;
+  return !known_.was_clean &&
+         file.base >= (state.segments.empty() ? state.log_start : state.segments.front().base);
 }
 
 absl::Status PartitionVerifier::CheckNames() {
@@ -413,10 +416,15 @@ absl::Status PartitionVerifier::CheckNames() {
        it.increment(error)) {
     const std::string found = it->path().filename().string();
     if (known.contains(found)) continue;
-    if (const auto log = ParseLogFileName(found); log.has_value() && !MayBeLeftOver(*log)) {
-      findings_.Damage(it->path(), 0, "a segment's file that the manifest does not list");
-    } else {
+    bool is_harmless = true;
+    if (const auto log = ParseLogFileName(found)) {
+      ASSIGN_OR_RETURN(is_harmless, MayBeLeftOver(*log));
+      if (!is_harmless) strangers_.push_back(*log);
+    }
+    if (is_harmless) {
       findings_.Note(it->path(), 0, "not in the manifest");
+    } else {
+      findings_.Damage(it->path(), 0, "a segment's file that the manifest does not list");
     }
   }
   return error ? ErrnoError("list", directory_, error.value()) : absl::OkStatus();

@@ -56,6 +56,8 @@ class PartitionVerifier {
     std::int64_t position = 0;
   };
   const std::vector<Excess>& excesses() const { return excesses_; }
+  // Segments' files that the manifest does not list, and never did.
+  const std::vector<SegmentFileName>& strangers() const { return strangers_; }
   // Where the last segment was read to, and which offset comes next: the log's end, if no break.
   std::int64_t end_position() const { return end_position_; }
   Offset end_offset() const { return expected_; }
@@ -95,7 +97,7 @@ class PartitionVerifier {
                std::string reason);
   void CheckFrontier(const char* derived, Offset end);
   absl::Status CheckNames();
-  bool MayBeLeftOver(const SegmentFileName& file) const;
+  absl::StatusOr<bool> MayBeLeftOver(const SegmentFileName& file) const;
 
   const std::filesystem::path directory_;
   KnownOutside known_;
@@ -106,6 +108,7 @@ class PartitionVerifier {
   Offset expected_;
   std::optional<Break> break_;
   std::vector<Excess> excesses_;
+  std::vector<SegmentFileName> strangers_;
   std::int64_t end_position_ = 0;
   bool frontier_is_short_ = false;
   ProducerId next_producer_{0};

@@ -172,49 +172,49 @@ absl::StatusOr<bool> LogRecovery::OpenManifest() {
   return true;
 }
 
-// Whether every sealed segment's file is there, of its size.
-bool LogRecovery::HoldsAllListed() const {
-  for (const ManifestSegment& segment : log_.manifest_->state().segments) {
-    if (!segment.sealed.has_value()) continue;
-    std::error_code error;
-    const auto size = fs::file_size(PathOf(segment), error);
-    if (error || static_cast<std::int64_t>(size) < segment.sealed->length) return false;
-  }
-  return true;
-}
-
-// Files that the manifest does not list: dropped ones whose removal was interrupted, one that was
-// being created, or one side of a swap: the new file if the manifest does not know it yet, the old
-// ones if it does. Either side holds what the other does, so it may go if that one is there.
+// Files that the manifest does not list. Those that it once listed were dropped or replaced, and
+// their removal was interrupted: they may go once they were looked at. Of any other nobody knows
+// whose it is: one that was being created, the new side of a swap that was not noted, or a file
+// that was put here by hand.
 absl::Status LogRecovery::ClearStrays() {
-  const fs::path& directory = log_.place_->directory;
   for (const SegmentFileName& file : unfinished_) {
-    RETURN_IF_ERROR(
-        RemoveFile(directory / absl::StrFormat("%s%s", LogFileName(file.base, file.generation),
-                                               kReplacementEnding)));
+    RETURN_IF_ERROR(RemoveFile(
+        log_.place_->directory /
+        absl::StrFormat("%s%s", LogFileName(file.base, file.generation), kReplacementEnding)));
   }
-  const ManifestState& state = log_.manifest_->state();
-  const Offset first = state.segments.empty() ? state.log_start : state.segments.front().base;
+  const std::vector<ManifestSegment> dropped = log_.manifest_->TakeDropped();
+  const std::vector<ManifestSegment>& listed = log_.manifest_->state().segments;
   for (const SegmentFileName& file : files_) {
-    bool is_listed = false;
-    bool is_swap = false;
-    for (const ManifestSegment& segment : state.segments) {
-      is_listed |= file == SegmentFileName{segment.base, segment.generation};
-      is_swap |= segment.sealed.has_value() && segment.base <= file.base &&
-                 file.base < segment.sealed->next_offset &&
-                 (segment.generation > 0 || file.generation > 0);
-    }
+    const bool is_listed =
+        std::any_of(listed.begin(), listed.end(), [&](const ManifestSegment& segment) {
+          return file == SegmentFileName{segment.base, segment.generation};
+        });
     if (is_listed) continue;
-    if (file.base < first || (is_swap && HoldsAllListed())) {
-      RETURN_IF_ERROR(RemoveFile(directory / IndexFileName(file.base, file.generation)));
-      RETURN_IF_ERROR(RemoveFile(directory / LogFileName(file.base, file.generation)));
-      continue;
-    }
+    ASSIGN_OR_RETURN(const bool was_ours, IsLeftover(file, dropped));
+    if (was_ours) continue;
     ASSIGN_OR_RETURN(const fs::path saved, log_.data_dir_.Quarantine(FileName(file)));
     report_.notes.push_back(
         absl::StrFormat("%s is not in the manifest; moved to %s", FileName(file), saved.string()));
   }
   return absl::OkStatus();
+}
+
+// As far as name and length tell. Of one that was dropped unsealed nothing more is known.
+absl::StatusOr<bool> LogRecovery::IsLeftover(const SegmentFileName& name,
+                                             const std::vector<ManifestSegment>& dropped) {
+  ASSIGN_OR_RETURN(const File file, File::OpenForReading(log_.data_dir_.path() / FileName(name)));
+  ASSIGN_OR_RETURN(const std::int64_t size, file.Size());
+  for (const ManifestSegment& segment : dropped) {
+    if (name != SegmentFileName{segment.base, segment.generation}) continue;
+    if (!segment.sealed.has_value() || segment.sealed->length != size) continue;
+    const std::string index = IndexFileName(name.base, name.generation);
+    report_.leftovers.push_back(
+        {.entry = FileName(name),
+         .index_entry = (log_.place_->directory.filename() / index).string(),
+         .sealed = *segment.sealed});
+    return true;
+  }
+  return false;
 }
 
 void LogRecovery::Add(const ManifestSegment& segment, Offset next, std::int64_t length,

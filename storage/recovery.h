@@ -7,6 +7,7 @@
 #include "absl/status/status.h"
 
 #include "protocol/types.h"
+#include "storage/leftover.h"
 
 namespace cairn::storage {
 
@@ -18,6 +19,7 @@ struct RecoveryReport {
   bool producers_rebuilt = false;
   LeaderEpoch raised_to = kNoEpoch;  // kNoEpoch: the epoch stayed
   std::vector<std::string> notes;    // for people; empty when there was nothing to do
+  std::vector<Leftover> leftovers;   // for ClearLeftover, when there is time
   // Not OK: the partition is offline from `offline_from` on; names file, position, expected, found.
   absl::Status damage;
   Offset offline_from = kNoOffset;

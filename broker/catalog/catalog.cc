@@ -81,7 +81,11 @@ std::optional<TopicRow> Catalog::Find(std::string_view name) const {
 }
 
 std::vector<std::string> Catalog::Problems() const {
-  std::vector<std::string> problems = problems_;
+  std::vector<std::string> problems;
+  {
+    const std::lock_guard lock(mutex_);
+    problems = problems_;
+  }
   const std::shared_ptr<const ServedTopics> topics = rooms_.map.Load();
   for (const auto& [name, topic] : topics->by_name()) {
     for (const std::shared_ptr<Partition>& partition : topic->partitions) {

@@ -113,6 +113,7 @@ class Catalog {
   void OpenTopics(Timestamp now);
   void GoOnRemoving();
   void NoteProblem(std::string problem);
+  void Clear(const storage::Leftover& leftover);
   void NoteRecovery(absl::FunctionRef<void()> note);
 
   std::shared_ptr<ServedTopic> NewServedTopic(const TopicRow& row,
@@ -143,7 +144,7 @@ class Catalog {
   bool reserving_ = false;
   std::deque<absl::AnyInvocable<void(absl::StatusOr<Producer>)>> producer_waiters_;
   RecoverySummary recovery_;           // guarded by mutex_ during Open, constant afterwards
-  std::vector<std::string> problems_;  // the same
+  std::vector<std::string> problems_;  // guarded by mutex_
   bool clean_start_ = false;
   bool is_open_ = false;  // guarded by mutex_; Open has ended
 };

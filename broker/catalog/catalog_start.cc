@@ -200,6 +200,18 @@ void Catalog::GoOnRemoving() {
   }
 }
 
+// On the janitor's thread: it takes as long as reading the file takes.
+void Catalog::Clear(const storage::Leftover& leftover) {
+  const absl::StatusOr<std::string> note = storage::ClearLeftover(
+      rooms_.data_dir, leftover, [this] { return rooms_.partitions.janitor.stopping(); });
+  if (!note.ok()) {
+    LogWarning("a dropped segment's file is left",
+               {{"file", leftover.entry}, {"reason", note.status()}});
+  } else if (!note->empty()) {
+    NoteProblem(*note);
+  }
+}
+
 std::shared_ptr<Partition> Catalog::OpenPartition(const storage::LogIdentity& identity,
                                                   const TopicOptions& options, Timestamp now) {
   const TopicPartition id{identity.topic, identity.partition};
@@ -223,6 +235,9 @@ std::shared_ptr<Partition> Catalog::OpenPartition(const storage::LogIdentity& id
   }
   for (const std::string& note : report.notes) {
     LogInfo("recovery", {{"partition", NameOf(identity)}, {"note", note}});
+  }
+  for (const storage::Leftover& leftover : report.leftovers) {
+    rooms_.partitions.janitor.Run([this, leftover] { Clear(leftover); });
   }
   NoteRecovery([&] { recovery_.Add(identity, std::move(report)); });
   const bool has_segments = (*log)->segment_count() > 0;

@@ -128,6 +128,12 @@ class LogFixture {
     INFO(log.status().ToString());
     REQUIRE(log.ok());
     log_ = *std::move(log);
+    for (const Leftover& leftover : report_.leftovers) {
+      const absl::StatusOr<std::string> note =
+          ClearLeftover(*data_dir_, leftover, [] { return false; });
+      REQUIRE(note.ok());
+      if (!note->empty()) report_.notes.push_back(*note);
+    }
   }
   void Reopen() {
     StopCleanly();

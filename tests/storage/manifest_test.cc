@@ -384,6 +384,7 @@ TEST_CASE("Manifest: a long one is written anew and says the same", "[storage][m
     REQUIRE(manifest->Append(entries).ok());
     if (base >= 3) REQUIRE(manifest->Append(SegmentDropped{Offset(base - 3)}).ok());
     REQUIRE(manifest->Sync().ok());
+    REQUIRE(manifest->RewriteIfLong().ok());
     CHECK_FALSE(manifest->is_open());
   }
   CHECK(std::filesystem::file_size(dir / "manifest") < 20'000);

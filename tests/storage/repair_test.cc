@@ -108,6 +108,24 @@ TEST_CASE("Repair: a damaged batch ends the log there, and what follows is kept 
   orders.ExpectUpTo(plan.lost[0].from.value());
 }
 
+TEST_CASE(
+    "Repair: a segment's file below the log start that never was this log's is found and moved",
+    "[storage][repair]") {
+  Orders orders;
+  const Bytes foreign = ReadBack(orders.LogFile(3));
+  orders.Open();
+  REQUIRE(orders.Trim(Offset(6)).ok());
+  orders.StopCleanly();
+  REQUIRE(Damages(orders.data()) == 0);
+  WriteFile(orders.LogFile(0), foreign);
+  CHECK(Damages(orders.data()) == 1);
+  const RepairPlan plan = RepairIt(orders.data());
+  CHECK(plan.lost.empty());
+  CHECK(ReadBack(orders.data() / "quarantine" / "orders-0+00000000000000000000.log") == foreign);
+  CHECK(Damages(orders.data()) == 0);
+  CHECK(PlanFor(orders.data()).steps.empty());
+}
+
 TEST_CASE("Repair: whoever saw what was lost is told by a higher epoch", "[storage][repair]") {
   Orders orders;
   orders.Open();
