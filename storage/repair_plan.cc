@@ -154,7 +154,10 @@ void RepairPlanner::Take(const PartitionRepair& partition) {
   const TopicPartition& id = partition.end().partition;
   highest_epoch_ = std::max(highest_epoch_, partition.last_epoch());
   next_producer_ = std::max(next_producer_, partition.next_producer());
-  catalog_lost_ |= id.topic == kCatalogId && partition.lost_records();
+  if (id.topic == kCatalogId) {
+    catalog_lost_ |= partition.lost_records();
+    has_catalog_ |= partition.end().end > Offset(0);
+  }
   if (frontier_ == nullptr) {
     if (partition.end().end > Offset(0)) ends_[id] = partition.end();
     return;
@@ -212,14 +215,20 @@ std::optional<std::string> RepairPlanner::NameOf(const TopicId& topic) const {
   return std::nullopt;
 }
 
+// It lost records, it is not there though others are, or a frontier that might tell is not.
 void RepairPlanner::PlanCatalog() {
+  const bool has_others =
+      std::any_of(partitions_.begin(), partitions_.end(),
+                  [](const auto& partition) { return partition.second.topic != kCatalogId; });
+  if (only_.empty() && has_others && (!has_catalog_ || frontier_ == nullptr)) catalog_lost_ = true;
   if (!catalog_lost_) return;
   const absl::StatusOr<std::optional<RebuildRequest>> present = ReadRebuildRequest(data_dir_);
   if (present.ok() && present->has_value()) return;
   plan_.steps.insert(
       plan_.steps.begin(),
       Write(kRebuildRequestName, EncodeRebuildRequest({next_producer_}),
-            "the catalog lost records: the next start enters what the partitions' files say"));
+            "the catalog may have lost records: the next start enters what the partitions' files "
+            "say"));
   plan_.remarks.push_back(
       "__catalog: topics that it lost come back with their ids and as many partitions as have "
       "files, with default configs; topics without a record are gone");

@@ -52,6 +52,7 @@ class RepairPlanner {
   std::map<TopicPartition, DurableEnd> ends_;      // as they are after the repair
   bool ends_changed_ = false;
   bool catalog_lost_ = false;
+  bool has_catalog_ = false;  // with records
   LeaderEpoch highest_epoch_{0};
   ProducerId next_producer_{0};
 };

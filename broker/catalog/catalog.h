@@ -109,7 +109,12 @@ class Catalog {
   absl::Status RebuildIfAsked(Timestamp now);
   absl::Status EnterFromDisk(const TopicRow& row, Timestamp now);
   absl::Status PutAwayStrangers(const std::vector<std::string>& directories);
-  absl::Status PutAway(const storage::DataDir::Found& found);
+  // Whose a directory is, as far as the catalog knows.
+  enum class Known { kAsServed, kAsDeleted, kNot };
+  Known KnowledgeOf(const storage::DataDir::Found& found) const;
+  absl::Status CheckNotForgotten(const std::vector<storage::DataDir::Found>& strangers);
+  absl::Status Damaged(const absl::Status& why) const;
+  std::string WayOut() const;
   void OpenTopics(Timestamp now);
   void GoOnRemoving();
   void NoteProblem(std::string problem);

@@ -13,6 +13,8 @@
 #include "protocol/status.h"
 #include "storage/file.h"
 #include "storage/internal_topics.h"
+#include "storage/manifest.h"
+#include "storage/partition_verifier.h"
 
 namespace cairn::broker {
 namespace {
@@ -108,7 +110,7 @@ absl::Status Catalog::OpenState(Timestamp now) {
   std::shared_ptr<ServedTopic> topic = NewServedTopic(row, options);
   std::shared_ptr<Partition> partition =
       OpenPartition({row.id, row.name, PartitionIndex(0)}, options, now);
-  RETURN_IF_ERROR(partition->write_state());
+  RETURN_IF_ERROR(Damaged(partition->write_state()));
   topic->partitions.push_back(partition);
   rooms_.map.Put(std::move(topic));
   state_ = std::make_shared<StateTopic>(partition, rooms_.partitions.helpers,
@@ -116,7 +118,7 @@ absl::Status Catalog::OpenState(Timestamp now) {
                                           const std::lock_guard lock(mutex_);
                                           return table_.Apply(key, value);
                                         });
-  RETURN_IF_ERROR(state_->Replay());
+  RETURN_IF_ERROR(Damaged(state_->Replay()));
   const std::lock_guard lock(mutex_);
   producer_next_ = producer_end_ = table_.next_producer_id();
   return absl::OkStatus();
@@ -126,11 +128,25 @@ absl::Status Catalog::PutAwayStrangers(const std::vector<std::string>& directori
   std::vector<storage::DataDir::Found> found(directories.size());
   ForEachInParallel(found.size(), kOpeningThreads,
                     [&](std::size_t i) { found[i] = rooms_.data_dir.Describe(directories[i]); });
-  for (const storage::DataDir::Found& each : found) RETURN_IF_ERROR(PutAway(each));
+  std::vector<storage::DataDir::Found> strangers;
+  for (storage::DataDir::Found& each : found) {
+    const Known known = KnowledgeOf(each);
+    if (known == Known::kNot) strangers.push_back(std::move(each));
+    if (known != Known::kAsDeleted) continue;
+    // The last run was stopped between the catalog's record and the renaming.
+    RETURN_IF_ERROR(rooms_.data_dir.MarkDeleted({each.topic, each.name, each.partition}));
+  }
+  RETURN_IF_ERROR(CheckNotForgotten(strangers));
+  for (const storage::DataDir::Found& each : strangers) {
+    ASSIGN_OR_RETURN(const std::filesystem::path put, rooms_.data_dir.Quarantine(each.directory));
+    NoteProblem(
+        absl::StrFormat("directory %s belongs to no topic of the catalog; it was moved to %s",
+                        each.directory, put.string()));
+  }
   return absl::OkStatus();
 }
 
-absl::Status Catalog::PutAway(const storage::DataDir::Found& found) {
+Catalog::Known Catalog::KnowledgeOf(const storage::DataDir::Found& found) const {
   const std::int32_t index = found.partition.value();
   // The directory's name decides where partition.meta cannot be read; the manifest knows better
   // later.
@@ -138,17 +154,48 @@ absl::Status Catalog::PutAway(const storage::DataDir::Found& found) {
   const bool is_catalog = found.name == kCatalogName && index == 0;
   if (is_catalog ||
       (row != nullptr && row->name == found.name && index >= 0 && index < row->partitions())) {
-    return absl::OkStatus();
+    return Known::kAsServed;
   }
   const auto gone = table_.topics().find(found.topic);
-  if (found.meta.ok() && gone != table_.topics().end() && gone->second.deleted) {
-    // The last run was stopped between the catalog's record and the renaming.
-    return rooms_.data_dir.MarkDeleted({found.topic, found.name, found.partition});
+  const bool is_deleted = found.meta.ok() && gone != table_.topics().end() && gone->second.deleted;
+  return is_deleted ? Known::kAsDeleted : Known::kNot;
+}
+
+// Logs that no topic claims are no strangers if it is the catalog that has lost them: as a whole,
+// or at its end together with a frontier, without which nobody can tell. Then nothing is touched.
+absl::Status Catalog::CheckNotForgotten(const std::vector<storage::DataDir::Found>& strangers) {
+  std::vector<std::string> forgotten;
+  for (const storage::DataDir::Found& each : strangers) {
+    const std::filesystem::path path = rooms_.data_dir.path() / each.directory;
+    const absl::StatusOr<storage::Manifest::Contents> manifest = storage::Manifest::Read(path);
+    ASSIGN_OR_RETURN(const auto files, storage::LogFiles(path));
+    if (absl::IsNotFound(manifest.status()) && files.empty()) continue;
+    const TopicPartition id =
+        manifest.ok() ? manifest->partition : TopicPartition{each.topic, each.partition};
+    if (table_.topics().empty() || !rooms_.data_dir.frontier().Knows(id)) {
+      forgotten.push_back(each.directory);
+    }
   }
-  ASSIGN_OR_RETURN(const std::filesystem::path put, rooms_.data_dir.Quarantine(found.directory));
-  NoteProblem(absl::StrFormat("directory %s belongs to no topic of the catalog; it was moved to %s",
-                              found.directory, put.string()));
-  return absl::OkStatus();
+  if (forgotten.empty()) return absl::OkStatus();
+  return absl::DataLossError(absl::StrFormat(
+      "the catalog (%s-0) knows no topic for %d directories with records (%s%s): it has lost what "
+      "it knew. Nothing was touched. %s",
+      kCatalogName, forgotten.size(), forgotten.front(), forgotten.size() > 1 ? ", ..." : "",
+      WayOut()));
+}
+
+std::string Catalog::WayOut() const {
+  return absl::StrFormat("To see what can be mended, and then to mend it: cairn log repair %s",
+                         rooms_.data_dir.path().string());
+}
+
+// What is wrong with the catalog, and what to do.
+absl::Status Catalog::Damaged(const absl::Status& why) const {
+  if (why.ok() || (CodeOf(why) != ErrorCode::kPartitionOffline && !absl::IsDataLoss(why))) {
+    return why;
+  }
+  return absl::DataLossError(absl::StrFormat(
+      "without its catalog the broker does not start: %s. %s", why.message(), WayOut()));
 }
 
 void Catalog::OpenTopics(Timestamp now) {

@@ -293,6 +293,29 @@ TEST_CASE("Catalog: a directory it does not know goes to quarantine, with a word
   CHECK(ReadValues(*broker.At("orders", 0), Offset(0)) == std::vector<std::string>{"a"});
 }
 
+TEST_CASE("Catalog: the end of it, lost with the frontier, took a topic's files with it",
+          "[broker][catalog]") {
+  Broker broker;
+  REQUIRE(broker.Create("orders", 1).ok());
+  AppendDurably(*broker.At("orders", 0), {"a"});
+  const auto forgotten = broker.plane().NewPartition("forgotten");
+  AppendDurably(*forgotten, {"b"});
+  const bool clean = GENERATE(true, false);
+  clean ? broker.StopClean() : broker.StopUnclean();
+  std::filesystem::remove(broker.dir() / "frontier");
+  for (int start = 0; start < 2; ++start) {  // the second finds the frontier of the first
+    DataPlane plane(broker.dir().path());
+    const absl::Status refused =
+        Catalog::Open({plane.data_dir(), plane.map(), plane.services()}, kNow).status();
+    INFO(refused);
+    REQUIRE_FALSE(refused.ok());
+    CHECK_THAT(std::string(refused.message()), Catch::Matchers::Contains("forgotten-0"));
+    CHECK_THAT(std::string(refused.message()), Catch::Matchers::Contains("cairn log repair"));
+    CHECK(std::filesystem::exists(broker.dir() / "forgotten-0" / "manifest"));
+    CHECK_FALSE(std::filesystem::exists(broker.dir() / "quarantine"));
+  }
+}
+
 TEST_CASE("Catalog: a partition whose directory is gone is offline; the others serve",
           "[broker][catalog]") {
   Broker broker;

@@ -51,6 +51,7 @@ class Broker:
         line = self.process.stdout.readline().decode()
         if not line.startswith("cairnd ready on "):
             self.process.wait()
+            self._forget()
             raise AssertionError(f"cairnd did not start: {line!r}\n{self.log_text()}")
         self.address = line.split()[-1]
 

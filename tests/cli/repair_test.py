@@ -31,6 +31,46 @@ class Repaired(unittest.TestCase):
             broker.stop()
             self.assertEqual(run("log", "verify", broker.data), (0, b"", ""))
 
+    def test_a_catalog_lost_with_the_frontier_had_all_partitions_put_into_quarantine(self):
+        with Broker() as broker:
+            broker.ok("topic", "create", "orders", "-p", "2")
+            broker.ok("produce", "orders", "-p", "0", stdin=b"a\n")
+            broker.ok("produce", "orders", "-p", "1", stdin=b"b\n")
+            broker.stop()
+            shutil.rmtree(os.path.join(broker.data, "__catalog-0"))
+            os.remove(os.path.join(broker.data, "frontier"))
+            for _ in range(2):  # the second finds a frontier, which the first began
+                with self.assertRaisesRegex(AssertionError, "cairn log repair " + broker.data):
+                    broker.start()
+                self.assertTrue(os.path.exists(os.path.join(broker.data, "orders-1", "manifest")))
+            self.assertFalse(os.path.exists(os.path.join(broker.data, "quarantine")))
+            done = run("log", "repair", broker.data, "--execute")
+            self.assertEqual((done.code, done.err), (0, ""), done.out)
+            broker.start()
+            self.assertEqual(broker.ok("consume", "orders", "-p", "0", "-e"), b"a\n")
+            self.assertEqual(broker.ok("consume", "orders", "-p", "1", "-e"), b"b\n")
+            broker.stop()
+
+    def test_a_damaged_catalog_names_the_way_out(self):
+        with Broker() as broker:
+            broker.ok("topic", "create", "orders", "-p", "1")
+            broker.ok("produce", "orders", stdin=b"a\n")
+            broker.stop()
+            log = os.path.join(broker.data, "__catalog-0", "0" * 20 + ".log")
+            with open(log, "r+b") as file:
+                file.seek(70)
+                byte = file.read(1)
+                file.seek(70)
+                file.write(bytes([byte[0] ^ 1]))
+            with self.assertRaisesRegex(
+                    AssertionError, "position 0.*cairn log repair " + broker.data):
+                broker.start()
+            done = run("log", "repair", broker.data, "--execute")
+            self.assertEqual((done.code, done.err), (0, ""), done.out)
+            broker.start()
+            self.assertEqual(broker.ok("consume", "orders", "-e"), b"a\n")
+            broker.stop()
+
 
 if __name__ == "__main__":
     unittest.main()

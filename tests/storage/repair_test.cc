@@ -2,6 +2,7 @@
 
 #include <cstdlib>
 
+#include "storage/internal_topics.h"
 #include "storage/segment_name.h"
 #include "storage/verify.h"
 #include "tests/storage/compacted_log.h"
@@ -48,6 +49,22 @@ void Flip(const std::filesystem::path& path, std::size_t at) {
   WriteFile(path, bytes);
 }
 
+// Without a catalog there would always be something to repair.
+void AddCatalog(LogFixture& fixture) {
+  RecoveryReport report;
+  auto catalog = Log::Open(fixture.data_dir(), {kCatalogId, kCatalogName, PartitionIndex(0)}, {},
+                           kNow, report);
+  REQUIRE(catalog.ok());
+  Bytes batch = MakeBatch(1, 10);
+  REQUIRE((*catalog)->Append(batch, kNow).ok());
+  const SyncPlan plan = (*catalog)->TakeUnsynced();
+  REQUIRE(plan.Sync().ok());
+  (*catalog)->MarkSynced(plan);
+  const auto end = (*catalog)->CloseClean();
+  REQUIRE(end.ok());
+  REQUIRE(fixture.data_dir().frontier().Note({&**end, 1}).ok());
+}
+
 // Twelve records in segments of three, each a batch; and a clean stop.
 struct Orders : LogFixture {
   Orders() : LogFixture({.segment_bytes = 600}) {
@@ -55,6 +72,7 @@ struct Orders : LogFixture {
     Sync();
     SealAll();
     whole = ReadAll();
+    AddCatalog(*this);
     StopCleanly();
   }
   // Opens, expects what stood before `end`, and appends.
@@ -62,6 +80,7 @@ struct Orders : LogFixture {
     Open();
     INFO(report().damage.ToString());
     REQUIRE(report().damage.ok());
+    AddCatalog(*this);
     REQUIRE(log().log_end() == Offset(end));
     const Bytes now = ReadAll();
     REQUIRE(now.size() <= whole.size());
@@ -214,6 +233,7 @@ TEST_CASE("Repair: a lost directory comes back empty behind its offsets", "[stor
 
 TEST_CASE("Repair: a crash's torn tail is left to the next start", "[storage][repair]") {
   LogFixture fixture;
+  AddCatalog(fixture);
   fixture.Append(3);
   fixture.Sync();
   fixture.Append(3);
