@@ -250,7 +250,7 @@ fs::path DataDir::PartitionPath(const LogIdentity& identity) const {
   return path_ / PartitionDirectory(identity);
 }
 
-absl::Status DataDir::CreatePartition(const LogIdentity& identity) {
+absl::StatusOr<File> DataDir::CreatePartition(const LogIdentity& identity) {
   const fs::path path = PartitionPath(identity);
   const absl::Status made = MakeDirectory(path);
   if (!made.ok() && !absl::IsAlreadyExists(made)) return made;
@@ -258,7 +258,7 @@ absl::Status DataDir::CreatePartition(const LogIdentity& identity) {
     const absl::StatusOr<LogIdentity> present = ReadPartitionMeta(path);
     if (present.ok() && present->topic == identity.topic &&
         present->partition == identity.partition && present->name == identity.name) {
-      return absl::OkStatus();
+      return File::OpenForWriting(path / kPartitionMetaName);
     }
     if (present.ok()) {
       return absl::FailedPreconditionError(absl::StrFormat("%s is of topic %s, and not of %s",
@@ -269,7 +269,12 @@ absl::Status DataDir::CreatePartition(const LogIdentity& identity) {
       return present.status();
     }
   }
-  return ReplaceFileUnsynced(path / kPartitionMetaName, EncodePartitionMeta(identity));
+  fs::path temporary = path / kPartitionMetaName;
+  temporary += kReplacementEnding;
+  ASSIGN_OR_RETURN(File meta, File::CreateOrEmpty(temporary));
+  RETURN_IF_ERROR(meta.WriteAll(0, EncodePartitionMeta(identity)));
+  RETURN_IF_ERROR(meta.RenameTo(path / kPartitionMetaName));
+  return meta;
 }
 
 absl::StatusOr<fs::path> DataDir::Quarantine(const std::string& entry) {

@@ -74,11 +74,11 @@ class DataDir {
   Found Describe(const std::string& directory) const;
 
   std::filesystem::path PartitionPath(const LogIdentity& identity) const;
-  // Makes the directory with its partition.meta; synced by the first group commit's SyncPlan. Where
-  // they are already, it is checked that they are this partition's, and a missing or damaged
-  // partition.meta is written again.
+  // Makes the directory with its partition.meta, which it gives: synced by the first group commit's
+  // SyncPlan. Where they are already, it is checked that they are this partition's, and a missing
+  // or damaged partition.meta is written again.
   //   kFailedPrecondition  the directory is another topic's
-  absl::Status CreatePartition(const LogIdentity& identity);
+  absl::StatusOr<File> CreatePartition(const LogIdentity& identity);
 
   // Moves something out of the way into quarantine/, under a name that says what it was and never
   // overwrites; gives the new path.

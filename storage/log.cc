@@ -134,7 +134,9 @@ absl::Status Log::BeginSegment(std::size_t size, Timestamp now) {
 absl::Status Log::TryBeginSegment(std::size_t size, Timestamp now) {
   if (manifest_ == nullptr) {
     ++directory_changes_;
-    RETURN_IF_ERROR(data_dir_.CreatePartition(identity_));
+    ASSIGN_OR_RETURN(File meta, data_dir_.CreatePartition(identity_));
+    // The group commit that makes the first batch durable does so with this as well.
+    meta_ = std::make_shared<const File>(std::move(meta));
     ASSIGN_OR_RETURN(manifest_, Manifest::Create(place_->directory, identity_));
     manifest_->UseReserve(data_dir_.reserve());
   }

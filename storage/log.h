@@ -69,6 +69,7 @@ class SyncPlan {
   };
   std::vector<Part> files_;
   std::optional<Manifest::Pending> manifest_;
+  std::shared_ptr<const File> meta_;
   std::vector<std::filesystem::path> directories_;
   std::uint64_t directory_changes_ = 0;
   DurableEnd end_;
@@ -233,6 +234,7 @@ class Log {
   LogOptions options_;
   std::shared_ptr<LogPlace> place_;
   std::unique_ptr<Manifest> manifest_;  // null: nothing is on disk
+  std::shared_ptr<const File> meta_;    // partition.meta, until it is synced
   std::vector<std::shared_ptr<Segment>> segments_;
   Offset log_start_;
   Offset log_end_;

@@ -38,6 +38,7 @@ class LogRecovery {
 
   absl::StatusOr<bool> OpenManifest();
   absl::Status ListFiles();
+  absl::Status MendMeta();
   absl::Status ClearStrays();
   absl::StatusOr<bool> IsLeftover(const SegmentFileName& name,
                                   const std::vector<ManifestSegment>& dropped);

@@ -22,6 +22,7 @@ absl::Status SyncPlan::Sync() const {
   if (HasBug(SeededBug::kAckBeforeSync)) return absl::OkStatus();
   for (const Part& part : files_) RETURN_IF_ERROR(part.segment->Sync());
   if (manifest_.has_value()) RETURN_IF_ERROR(manifest_->file->Sync());
+  if (meta_ != nullptr) RETURN_IF_ERROR(meta_->Sync());
   for (const std::filesystem::path& directory : directories_) {
     RETURN_IF_ERROR(SyncDirectory(directory));
   }
@@ -30,7 +31,8 @@ absl::Status SyncPlan::Sync() const {
 
 absl::Status SyncPlan::EarlierFailure() const {
   for (const Part& part : files_) RETURN_IF_ERROR(part.segment->SyncFailure());
-  return manifest_.has_value() ? manifest_->file->SyncFailure() : absl::OkStatus();
+  if (manifest_.has_value()) RETURN_IF_ERROR(manifest_->file->SyncFailure());
+  return meta_ != nullptr ? meta_->SyncFailure() : absl::OkStatus();
 }
 
 DurableEnd Log::End() const {
@@ -56,6 +58,7 @@ SyncPlan Log::TakeUnsynced() {
     plan.bytes_ += unsynced;
   }
   if (manifest_ != nullptr) plan.manifest_ = manifest_->TakeUnsynced();
+  plan.meta_ = meta_;
   if (directory_changes_ != directory_changes_synced_ && manifest_ != nullptr) {
     plan.directories_ = {place_->directory, data_dir_.path()};
   }
@@ -66,6 +69,7 @@ SyncPlan Log::TakeUnsynced() {
 void Log::MarkSynced(const SyncPlan& plan) {
   for (const SyncPlan::Part& part : plan.files_) part.segment->MarkSynced(part.length);
   if (plan.manifest_.has_value()) manifest_->MarkSynced(*plan.manifest_);
+  if (plan.meta_ == meta_) meta_.reset();
   directory_changes_synced_ = std::max(directory_changes_synced_, plan.directory_changes_);
   if (plan.end_.end >= synced_.end) synced_ = plan.end_;
   if (snapshot_ != nullptr && snapshot_->end <= synced_.end) {
@@ -216,6 +220,7 @@ int Log::CloseIdle() {
 
 int Log::open_files() const {
   int count = manifest_ != nullptr && manifest_->is_open() ? 1 : 0;
+  if (meta_ != nullptr) ++count;
   for (const auto& segment : segments_) count += segment->open_files();
   return count;
 }

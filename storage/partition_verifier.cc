@@ -96,10 +96,10 @@ void PartitionVerifier::CheckMeta() {
   const fs::path path = directory_ / kPartitionMetaName;
   const absl::StatusOr<LogIdentity> meta = ReadPartitionMeta(directory_);
   if (absl::IsNotFound(meta.status())) {
-    findings_.Note(path, 0, "missing; it is written again at the next start");
+    findings_.Note(path, 0, "missing; a repair, or the start after a crash, writes it again");
   } else if (std::error_code error; fs::file_size(path, error) == 0 && !error) {
     // Its name came to the disk, its bytes did not: a power cut, on xfs.
-    findings_.Note(path, 0, "empty; it is written again with the next segment");
+    findings_.Note(path, 0, "empty; a repair, or the start after a crash, writes it again");
   } else if (!meta.ok()) {
     findings_.Damage(path, 0, meta.status());
   } else if (PartitionDirectory(*meta) != directory_.filename().string()) {

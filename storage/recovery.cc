@@ -9,6 +9,7 @@
 #include "protocol/status.h"
 #include "storage/index_witness.h"
 #include "storage/log_recovery.h"
+#include "storage/partition_meta.h"
 #include "storage/seeded_bug.h"
 #include "storage/segment_name.h"
 
@@ -159,6 +160,7 @@ absl::StatusOr<bool> LogRecovery::OpenManifest() {
   log_.manifest_ = *std::move(manifest);
   log_.manifest_->UseReserve(log_.data_dir_.reserve());
   if (NeedsSync()) RETURN_IF_ERROR(log_.manifest_->SyncLeftovers());
+  RETURN_IF_ERROR(MendMeta());
   if (!log_.manifest_->torn_tail().empty()) {
     const ByteView tail = log_.manifest_->torn_tail();
     const std::string name = log_.place_->directory.filename().string() + "/manifest";
@@ -170,6 +172,25 @@ absl::StatusOr<bool> LogRecovery::OpenManifest() {
     changed_ = true;
   }
   return true;
+}
+
+// partition.meta is of no use to the log, but a lost catalog is rebuilt from it.
+absl::Status LogRecovery::MendMeta() {
+  if (was_clean_) return absl::OkStatus();
+  const absl::Status present = ReadPartitionMeta(log_.place_->directory).status();
+  const bool is_lost = absl::IsNotFound(present) || absl::IsDataLoss(present);
+  if (!is_lost && !NeedsSync()) return absl::OkStatus();
+  const absl::StatusOr<File> meta = log_.data_dir_.CreatePartition(log_.identity_);
+  // Another partition's, or there is no room for it: the log can do without.
+  if (!meta.ok()) {
+    report_.notes.push_back(std::string(meta.status().message()));
+    return absl::OkStatus();
+  }
+  if (is_lost) {
+    report_.notes.push_back(meta->path().string() + " was lost and is written again");
+    changed_ = true;
+  }
+  return meta->Sync();
 }
 
 // Files that the manifest does not list. Those that it once listed were dropped or replaced, and

@@ -195,7 +195,7 @@ TEST_CASE(
   REQUIRE(dir->CreatePartition(kOrders).ok());
   LogIdentity other = kOrders;
   other.topic = IdOf(9);
-  CHECK(absl::IsFailedPrecondition(dir->CreatePartition(other)));
+  CHECK(absl::IsFailedPrecondition(dir->CreatePartition(other).status()));
 
   const Bytes meta = ReadBack(temp / "orders-0/partition.meta");
   WriteFile(temp / "orders-0/partition.meta", Bytes(20));

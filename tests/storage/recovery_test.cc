@@ -420,6 +420,35 @@ struct Trimmed {
   Bytes index;
 };
 
+TEST_CASE("Recovery: partition.meta was not synced with the first batch of its partition",
+          "[storage][recovery]") {
+  LogFixture fixture;
+  fixture.Append(1);
+  const SyncPlan plan = fixture.log().TakeUnsynced();
+  // The descriptor that wrote it waits for the group commit, and no longer.
+  const int open = fixture.log().open_files();
+  REQUIRE(plan.Sync().ok());
+  fixture.log().MarkSynced(plan);
+  CHECK(fixture.log().open_files() == open - 2);  // it and the manifest
+}
+
+TEST_CASE("Recovery: a partition.meta that a power cut took stayed lost", "[storage][recovery]") {
+  LogFixture fixture;
+  fixture.Append(1);
+  fixture.Sync();
+  const std::filesystem::path meta = fixture.directory() / "partition.meta";
+  const Bytes before = ReadBack(meta);
+  fixture.Kill();
+  if (GENERATE(false, true)) {
+    std::filesystem::remove(meta);
+  } else {
+    std::filesystem::resize_file(meta, 0);
+  }
+  fixture.Open();
+  CHECK(fixture.report().damage.ok());
+  CHECK(ReadBack(meta) == before);
+}
+
 TEST_CASE("Recovery: a trim that was cut short is finished by the next start",
           "[storage][recovery]") {
   Trimmed log;
