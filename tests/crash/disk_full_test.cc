@@ -16,6 +16,7 @@
 #include <signal.h>
 #include <sys/ioctl.h>
 #include <sys/mount.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <thread>
@@ -105,8 +106,12 @@ class Daemon {
   void Start() {
     int ready[2];
     Require(::pipe(ready) == 0, "pipe");
+    const pid_t parent = ::getpid();
     pid_ = ::fork();
     if (pid_ == 0) {
+      // A test that fails leaves no daemon behind on a disk that is to be unmounted.
+      ::prctl(PR_SET_PDEATHSIG, SIGKILL);
+      if (::getppid() != parent) ::_exit(127);
       ::dup2(ready[1], STDOUT_FILENO);
       ::close(ready[0]);
       ::close(ready[1]);
