@@ -53,7 +53,7 @@ struct ConsumerEvent {
     kTruncated,  // [from, to) was taken back by a power cut on a `written` topic, though it may
                  // have been seen
     kFailed,  // this partition is read no further: status tells why (topic deleted, damage, out of
-              // range)
+              // range; of ErrorCode::kTrimmed [from, to) is what was dropped)
   } kind;
   std::string topic;
   PartitionIndex partition;
@@ -106,7 +106,9 @@ class Consumer {
   //   kDataLoss  a received batch is damaged; names topic, partition and offset
   absl::StatusOr<PolledRecords> Poll(Duration timeout, std::size_t records_max = 10'000);
 
-  // Goes on elsewhere in an assigned partition; records of before are not handed out any more.
+  // Goes on elsewhere in an assigned partition, also one that has failed; records of before are not
+  // handed out any more. To an offset up to Position: if a power cut has taken back what was seen
+  // before it, that is told (kTruncated).
   //   kNotFound  not assigned
   absl::Status Seek(std::string_view topic, PartitionIndex partition, StartPosition start);
 

@@ -180,6 +180,7 @@ void Consumer::State::Apply(Letter& letter) {
   if (auto* subscribed = std::get_if<Subscribed>(&letter.content)) {
     backoff_.Reset();
     reader->OnSubscribed(subscribed->start, subscribed->committed_end, subscribed->stop);
+    if (reader->subscription() != letter.subscription) Drop(letter.subscription);
   } else if (auto* batches = std::get_if<Batches>(&letter.content)) {
     reader->OnBatches(std::move(batches->bytes), batches->committed_end);
   } else if (auto* end = std::get_if<SubscriptionEnd>(&letter.content)) {

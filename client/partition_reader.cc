@@ -40,6 +40,8 @@ PartitionReader::Request PartitionReader::request() const {
 }
 
 void PartitionReader::OnSubscribed(Offset start, Offset committed_end, std::optional<Offset> stop) {
+  if (refused_.has_value()) return FailAtGap(start);
+  has_begun_ = true;
   if (gap_from_.has_value() && *gap_from_ < start) {
     ConsumerEvent event = Event(ConsumerEvent::Kind::kTrimmed);
     event.from = *gap_from_;
@@ -65,7 +67,24 @@ void PartitionReader::OnRefused(const absl::Status& why) {
     return Restart(out_of_range_ == OutOfRange::kEarliest ? StartPosition::Earliest()
                                                           : StartPosition::Latest());
   }
+  if (out_of_range && has_begun_ && position_.has_value()) {
+    // As to a reader that was connected: what is still kept tells how much is not.
+    gap_from_ = position_;
+    refused_ = why;
+    return Restart(StartPosition::Earliest());
+  }
   if (!IsTransient(why)) Fail(why);
+}
+
+void PartitionReader::FailAtGap(Offset log_start) {
+  const absl::Status refused = *std::exchange(refused_, std::nullopt);
+  position_ = *std::exchange(gap_from_, std::nullopt);
+  if (log_start <= *position_) return Fail(refused);  // it is beyond the end
+  Fail(MakeError(
+           ErrorCode::kTrimmed,
+           absl::StrFormat("offsets %d up to %d of %s:%d are no longer kept", position_->value(),
+                           log_start.value() - 1, *topic_, partition_.value())),
+       log_start);
 }
 
 void PartitionReader::OnBatches(SharedBytes batches, Offset committed_end) {
@@ -98,8 +117,15 @@ void PartitionReader::Restart(StartPosition start) {
 void PartitionReader::Seek(StartPosition start) {
   events_.clear();
   gap_from_.reset();
+  refused_.reset();
   over_ = false;
+  has_begun_ = false;
+  // Back to what was seen, or on from there: whether that still stands is to be checked.
+  const bool was_seen = position_.has_value() && start.kind() == StartPosition::Kind::kOffset &&
+                        Offset(start.value()) <= *position_;
+  const LeaderEpoch epoch = was_seen ? epoch_ : kNoEpoch;
   Restart(start);
+  epoch_ = epoch;
 }
 
 bool PartitionReader::has_something() const {
@@ -162,6 +188,7 @@ absl::Status PartitionReader::OpenNextBatch(Item& item) {
   open->next_offset = batch.next_offset();
   open->epoch = batch.leader_epoch();
   open->is_control = batch.is_control();
+  open->is_append_time = batch.log_append_time();
   RETURN_IF_ERROR(open->reader.Open(batch, kDecompressedBytesMax));
   open_ = std::move(open);
   return absl::OkStatus();
@@ -184,6 +211,7 @@ bool PartitionReader::HandOut(std::size_t& left, Taken& taken) {
     record.partition = partition_;
     record.offset = record_.offset;
     record.timestamp = record_.timestamp;
+    record.is_append_time = open_->is_append_time;
     record.key = TextOf(record_.key);
     record.value = TextOf(record_.value);
     for (const HeaderView& header : record_.headers) {
@@ -232,18 +260,19 @@ void PartitionReader::HandleEnd(const SubscriptionEnd& end, Taken& taken) {
                                                             : StartPosition::Latest());
     }
   } else if (!IsTransient(end.status)) {
-    return Fail(end.status);
+    return Fail(end.status, end.to);
   } else {
     return;
   }
   taken.events.push_back(std::move(event));
 }
 
-void PartitionReader::Fail(const absl::Status& why) {
+void PartitionReader::Fail(const absl::Status& why, Offset to) {
   OnLost();
   over_ = true;
   ConsumerEvent event = Event(ConsumerEvent::Kind::kFailed);
   event.from = position_.value_or(kNoOffset);
+  event.to = to;
   event.status = why;
   events_.push_back(std::move(event));
 }

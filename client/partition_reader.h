@@ -100,6 +100,7 @@ class PartitionReader {
     Offset next_offset;
     LeaderEpoch epoch;
     bool is_control = false;
+    bool is_append_time = false;
   };
 
   absl::Status OpenNextBatch(Item& item);
@@ -108,7 +109,8 @@ class PartitionReader {
   void ReachStop(Taken& taken);
   void HandleEnd(const SubscriptionEnd& end, Taken& taken);
   void Restart(StartPosition start);
-  void Fail(const absl::Status& why);
+  void FailAtGap(Offset log_start);
+  void Fail(const absl::Status& why, Offset to = kNoOffset);
   absl::Status Damaged(const absl::Status& why);
   ConsumerEvent Event(ConsumerEvent::Kind kind) const;
 
@@ -126,6 +128,9 @@ class PartitionReader {
   LeaderEpoch epoch_ = kNoEpoch;
   std::optional<Offset> committed_end_;
   std::optional<Offset> gap_from_;  // out of range: told once it is known where reading goes on
+  // Out of range where that is an error: told once it is known how much is gone.
+  std::optional<absl::Status> refused_;
+  bool has_begun_ = false;  // the broker has taken the start since the last seek
   bool over_ = false;
 
   std::deque<Item> items_;

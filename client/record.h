@@ -36,6 +36,7 @@ struct ConsumedRecord {
   PartitionIndex partition;
   Offset offset;
   Timestamp timestamp;
+  bool is_append_time = false;  // the broker's (message.timestamp.type=LogAppendTime)
   std::optional<std::string_view> key;
   std::optional<std::string_view> value;
   std::vector<ConsumedHeader> headers;

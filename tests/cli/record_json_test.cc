@@ -36,6 +36,15 @@ TEST_CASE("Record JSON: has kcat's names in kcat's order", "[tools][json]") {
                 R"("headers":["n","v","m",null],"payload":{"base64":"/w=="}})");
 }
 
+TEST_CASE("Record JSON: the broker's append time was called the time of creation",
+          "[tools][json]") {
+  client::ConsumedRecord record;
+  record.is_append_time = true;
+  std::string line;
+  AppendRecordJson(record, line);
+  CHECK(line.find(R"("tstype":"logappend")") != std::string::npos);
+}
+
 TEST_CASE("Record JSON: any bytes, null and empty survive the way there and back",
           "[tools][json]") {
   std::mt19937 random(20261124);

@@ -205,6 +205,8 @@ TEST_CASE("PartitionReader: trimmed records are an error, or an event and a new 
   if (policy == OutOfRange::kError) {
     REQUIRE(f.events.size() == 1);
     CHECK(f.events[0].kind == Kind::kFailed);
+    CHECK(f.events[0].from == Offset(2));
+    CHECK(f.events[0].to == Offset(50));
     CHECK(f.reader.over());
   } else if (policy == OutOfRange::kEarliest) {
     REQUIRE(f.events.size() == 1);
@@ -220,6 +222,56 @@ TEST_CASE("PartitionReader: trimmed records are an error, or an event and a new 
     CHECK(f.events[0].from == Offset(2));
     CHECK(f.events[0].to == Offset(80));
   }
+}
+
+TEST_CASE("PartitionReader: who came back below the log start was not told what is gone",
+          "[client][consumer]") {
+  Fixture f;
+  f.Subscribed(0);
+  f.Receive(BatchAt(0, 2));
+  REQUIRE(f.Take().ok());
+  f.reader.OnLost();
+  f.reader.Begin(++f.subscription);
+  f.reader.OnRefused(MakeError(ErrorCode::kOffsetOutOfRange, "not between 50 and 90"));
+  CHECK(f.reader.wants_subscription());
+  CHECK(f.reader.request().start.kind() == StartPosition::Kind::kEarliest);
+  const bool below = GENERATE(true, false);
+  f.Subscribed(below ? 50 : 0);
+  CHECK(f.reader.subscription() == 0);
+  CHECK(f.reader.over());
+  REQUIRE(f.Take().ok());
+  CHECK(f.Offsets().empty());
+  REQUIRE(f.events.size() == 1);
+  CHECK(f.events[0].kind == Kind::kFailed);
+  CHECK(f.events[0].from == Offset(2));
+  CHECK(f.events[0].to == (below ? Offset(50) : kNoOffset));
+  CHECK(CodeOf(f.events[0].status) == (below ? ErrorCode::kTrimmed : ErrorCode::kOffsetOutOfRange));
+  CHECK(f.reader.position() == Offset(2));
+}
+
+TEST_CASE("PartitionReader: a start that never was in range is an error at once",
+          "[client][consumer]") {
+  Fixture f({.topic = "t", .partition = PartitionIndex(0), .start = StartPosition::At(Offset(7))});
+  f.reader.Begin(1);
+  f.reader.OnRefused(MakeError(ErrorCode::kOffsetOutOfRange, "not between 0 and 5"));
+  CHECK_FALSE(f.reader.wants_subscription());
+  REQUIRE(f.Take().ok());
+  REQUIRE(f.events.size() == 1);
+  CHECK(f.events[0].kind == Kind::kFailed);
+}
+
+TEST_CASE("PartitionReader: a seek to where reading stood forgot what had been seen",
+          "[client][consumer]") {
+  Fixture f;
+  f.Subscribed(0);
+  f.Receive(BatchAt(0, 9, Codec::kNone, 4));
+  f.End(ErrorCode::kStorageFailed);
+  REQUIRE(f.Take().ok());
+  REQUIRE(f.reader.over());
+  f.reader.Seek(StartPosition::At(Offset(GENERATE(9, 6))));
+  CHECK(f.reader.request().epoch == LeaderEpoch(4));
+  f.reader.Seek(StartPosition::At(Offset(10)));
+  CHECK(f.reader.request().epoch == kNoEpoch);
 }
 
 TEST_CASE("PartitionReader: what a power cut took back is an event, and reading goes back",

@@ -79,7 +79,7 @@ void AppendRecordJson(const client::ConsumedRecord& record, std::string& out) {
   json.Key("topic").Text(record.topic);
   json.Key("partition").Int(record.partition.value());
   json.Key("offset").Int(record.offset.value());
-  json.Key("tstype").Text("create");
+  json.Key("tstype").Text(record.is_append_time ? "logappend" : "create");
   json.Key("ts").Int(record.timestamp.value());
   json.Key("key").Data(record.key);
   json.Key("headers").BeginArray();
