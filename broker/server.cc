@@ -79,7 +79,8 @@ absl::Status Server::OpenRooms() {
       catalog_,
       Catalog::Open({.data_dir = *data_dir_,
                      .map = map_,
-                     .partitions = {*flusher_, *helpers_, *janitor_, *open_files_, metrics_}},
+                     .partitions = {*flusher_, *helpers_, *janitor_, *open_files_, metrics_},
+                     .clock = *clock_},
                     clock_->Now()));
   // What it has to do with what was found can wait until all of it was.
   janitor_->Start();

@@ -6,7 +6,6 @@
 #include "absl/strings/str_format.h"
 
 #include "broker/partitions/janitor.h"
-#include "broker/runtime/clock.h"
 #include "broker/runtime/helper_pool.h"
 #include "broker/runtime/logging.h"
 #include "broker/runtime/parallel.h"
@@ -219,7 +218,7 @@ void Catalog::RemoveDirectories(const TopicRow& row) {
                {{"directory", directory}, {"reason", status}});
     return;
   }
-  ForgetTopic(row.id, WallNow());
+  ForgetTopic(row.id, rooms_.clock.Now());
 }
 
 void Catalog::ForgetTopic(const TopicId& id, Timestamp now) {

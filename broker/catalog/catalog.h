@@ -20,6 +20,7 @@
 #include "broker/catalog/topic_config.h"
 #include "broker/partitions/partition.h"
 #include "broker/partitions/partition_map.h"
+#include "broker/runtime/append_clock.h"
 #include "broker/state/state_topic.h"
 #include "protocol/types.h"
 #include "storage/data_dir.h"
@@ -43,6 +44,7 @@ class Catalog {
     storage::DataDir& data_dir;
     PartitionMap& map;
     PartitionServices partitions;
+    AppendClock& clock;
   };
 
   // Opens the catalog's log and replays it, opens the logs of all partitions (which recovers them),

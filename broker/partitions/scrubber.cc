@@ -44,12 +44,17 @@ bool Scrubber::Wait(std::chrono::microseconds time) {
   return !wake_.wait_for(lock, time, [this] { return stopping_; });
 }
 
-// By the wall clock, which may jump: a round too early or too late does no harm. One that was begun
-// by a run before goes on at once.
+// By the wall clock, which may jump: a round too early or too late does no harm, but none at all
+// would. One that was begun by a run before goes on at once.
 bool Scrubber::IsDue() const {
   const bool is_unfinished = state_.round_began > state_.completed;
-  return is_unfinished || state_.completed == kNoTimestamp ||
+  return is_unfinished || state_.completed == kNoTimestamp || IsOfWrongClock(state_.completed) ||
          options_.clock() - state_.completed >= options_.interval.count();
+}
+
+// Far ahead: it was noted while the clock was.
+bool Scrubber::IsOfWrongClock(Timestamp noted) const {
+  return noted - options_.clock() >= options_.interval.count();
 }
 
 void Scrubber::Loop() {
@@ -73,6 +78,7 @@ void Scrubber::Round() {
   {
     const std::lock_guard lock(mutex_);
     running_ = true;
+    if (IsOfWrongClock(state_.completed)) state_.round_began = state_.completed = kNoTimestamp;
     if (state_.round_began <= state_.completed) {
       state_ = {.round_began = std::max(options_.clock(), state_.completed + 1),
                 .completed = state_.completed};

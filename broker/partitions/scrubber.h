@@ -54,6 +54,7 @@ class Scrubber {
 
   void Loop();
   bool IsDue() const;
+  bool IsOfWrongClock(Timestamp noted) const;
   void Round();
   std::vector<std::shared_ptr<Partition>> PartitionsInOrder() const;
   void Check(const std::shared_ptr<Partition>& partition,

@@ -306,7 +306,8 @@ TEST_CASE("Catalog: the end of it, lost with the frontier, took a topic's files 
   for (int start = 0; start < 2; ++start) {  // the second finds the frontier of the first
     DataPlane plane(broker.dir().path());
     const absl::Status refused =
-        Catalog::Open({plane.data_dir(), plane.map(), plane.services()}, kNow).status();
+        Catalog::Open({plane.data_dir(), plane.map(), plane.services(), plane.clock()}, kNow)
+            .status();
     INFO(refused);
     REQUIRE_FALSE(refused.ok());
     CHECK_THAT(std::string(refused.message()), Catch::Matchers::Contains("forgotten-0"));

@@ -209,7 +209,9 @@ class DataPlane {
     flusher_.Stop();
   }
 
-  void OpenCatalog() { catalog_ = Value(Catalog::Open({*data_dir_, map_, services()}, kNow)); }
+  void OpenCatalog() {
+    catalog_ = Value(Catalog::Open({*data_dir_, map_, services(), clock_}, kNow));
+  }
   absl::Status StopClean() {
     janitor_.Stop();
     helpers_.Stop();

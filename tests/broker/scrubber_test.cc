@@ -120,6 +120,23 @@ TEST_CASE("Scrubber: a restart goes on with the round, and does not begin before
   CHECK(scrubber->progress().state.round_began == kNow);
 }
 
+TEST_CASE("Scrubber: a clock that had been years ahead put off the next round for as long",
+          "[broker][scrubber]") {
+  Scrubbed scrubbed;
+  const Timestamp ahead = kNow + 10 * 365 * kDay;
+  REQUIRE(storage::SaveScrubState(scrubbed.dir.path(), {.round_began = ahead,
+                                                        .completed = ahead,
+                                                        .segments = 6,
+                                                        .bytes = 600,
+                                                        .damages = 0,
+                                                        .partition = {},
+                                                        .segment_base = kNoOffset})
+              .ok());
+  const auto scrubber = scrubbed.Start();
+  REQUIRE(Eventually([&] { return scrubber->progress().state.completed == kNow; }));
+  CHECK(scrubber->progress().state.round_began == kNow);
+}
+
 TEST_CASE("Scrubber: an interval of 0 is never", "[broker][scrubber]") {
   Scrubbed scrubbed;
   const auto scrubber = scrubbed.Start({.interval = std::chrono::milliseconds(0)});
