@@ -40,6 +40,7 @@ class LogRecovery {
   absl::Status ListFiles();
   absl::Status MendMeta();
   absl::Status ClearStrays();
+  bool IsNewSideOfSwap(const SegmentFileName& name) const;
   absl::StatusOr<bool> IsLeftover(const SegmentFileName& name,
                                   const std::vector<ManifestSegment>& dropped);
   absl::StatusOr<Outcome> TakeSealed(const ManifestSegment& segment, bool is_last);

@@ -357,10 +357,12 @@ TEST_CASE("Catalog: one offline partition made every stop unclean", "[broker][ca
   AppendDurably(*broker.At("orders", 0), {"a"});
   AppendDurably(*broker.At("orders", 1), {"b"});
   broker.StopClean();
-  std::filesystem::rename(broker.dir() / "orders-0", broker.dir() / "kept");
+  TempDir elsewhere;
+  const std::filesystem::path kept = elsewhere.path() / "kept";
+  std::filesystem::rename(broker.dir() / "orders-0", kept);
   broker.Start();
   broker.StopClean();
-  std::filesystem::rename(broker.dir() / "kept", broker.dir() / "orders-0");
+  std::filesystem::rename(kept, broker.dir() / "orders-0");
   broker.Start();
   CHECK(broker.plane().data_dir().frontier().was_clean());
   CHECK(ReadValues(*broker.At("orders", 0), Offset(0)) == std::vector<std::string>{"a"});
@@ -377,12 +379,14 @@ TEST_CASE("Catalog: a log that could not be opened is not clean after a clean st
   const std::filesystem::path directory = broker.dir() / "orders-0";
   std::ofstream(directory / "00000000000000000000.log", std::ios::app) << "a torn batch";
   // Stands for a disk that fails: a name that leads nowhere.
-  std::filesystem::rename(directory, broker.dir() / "kept");
+  TempDir elsewhere;
+  const std::filesystem::path kept = elsewhere.path() / "kept";
+  std::filesystem::rename(directory, kept);
   std::filesystem::create_symlink("orders-0", directory);
   broker.Start();
   broker.StopClean();
   std::filesystem::remove(directory);
-  std::filesystem::rename(broker.dir() / "kept", directory);
+  std::filesystem::rename(kept, directory);
   broker.Start();
   CHECK(broker.plane().data_dir().frontier().was_clean());
   INFO(broker.At("orders", 0)->write_state());

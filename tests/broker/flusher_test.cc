@@ -242,8 +242,10 @@ TEST_CASE("Flusher: a written topic with a long flush.ms was queued once more wi
           "[broker][flusher]") {
   TempDir dir;
   DataPlane plane(dir.path());
-  const auto partition = plane.NewPartition(
-      "orders", {.durability = Durability::kWritten, .flush_ms = 24 * 3600 * 1000});
+  PartitionOptions options;
+  options.durability = Durability::kWritten;
+  options.flush_ms = 24 * 3600 * 1000;
+  const auto partition = plane.NewPartition("orders", options);
   for (int i = 0; i < 20; ++i) {
     REQUIRE(Append(*partition, BatchOf({"later"}), Durability::kWritten).ok());
     AppendDurably(*partition, {"now"});

@@ -180,6 +180,10 @@ absl::Status LogLife::Open() {
   if (!log.ok()) data_dir_.reset();
   RETURN_IF_ERROR(log.status());
   log_ = *std::move(log);
+  // A failure leaves it to the next start.
+  for (const Leftover& leftover : report_.leftovers) {
+    (void)ClearLeftover(*data_dir_, leftover, [] { return false; });
+  }
   return absl::OkStatus();
 }
 

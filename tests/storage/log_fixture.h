@@ -98,7 +98,7 @@ class LogFixture {
     }
   }
   void StopCleanly() {
-    Sync();
+    if (log_->write_state().ok()) Sync();
     const absl::StatusOr<std::optional<DurableEnd>> end = log_->CloseClean();
     INFO(end.status().ToString());
     std::vector<TopicPartition> not_closed;

@@ -135,13 +135,13 @@ TEST_CASE(
   orders.Open();
   REQUIRE(orders.Trim(Offset(6)).ok());
   orders.StopCleanly();
-  REQUIRE(Damages(orders.data()) == 0);
+  REQUIRE(DamageCount(orders.data()) == 0);
   WriteFile(orders.LogFile(0), foreign);
-  CHECK(Damages(orders.data()) == 1);
+  CHECK(DamageCount(orders.data()) == 1);
   const RepairPlan plan = RepairIt(orders.data());
   CHECK(plan.lost.empty());
   CHECK(ReadBack(orders.data() / "quarantine" / "orders-0+00000000000000000000.log") == foreign);
-  CHECK(Damages(orders.data()) == 0);
+  CHECK(DamageCount(orders.data()) == 0);
   CHECK(PlanFor(orders.data()).steps.empty());
 }
 
