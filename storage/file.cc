@@ -170,7 +170,12 @@ absl::StatusOr<std::size_t> File::Read(std::int64_t position, MutableBytes out) 
       return ::pread(descriptor_, rest.data(), rest.size(),
                      position + static_cast<std::int64_t>(done));
     });
-    if (got < 0) return ErrnoError("read from", path_, errno);
+    if (got < 0) {
+      const int error = errno;
+      return ErrnoError(
+          absl::StrFormat("read at position %d of", position + static_cast<std::int64_t>(done)),
+          path_, error);
+    }
     if (got == 0) break;
     done += static_cast<std::size_t>(got);
   }

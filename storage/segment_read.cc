@@ -50,6 +50,24 @@ absl::StatusOr<std::optional<Segment::TimeMatch>> FindInBatch(RecordReader& read
   return std::nullopt;
 }
 
+// What the file gives to a read it need not give to its mapping: for that the kernel may read
+// larger pieces, and a piece of which a part cannot be read is none to it. Whoever served such
+// bytes would fail, have them checked, and fail again. A file that was cut is left to those who
+// check its length.
+absl::Status CheckMapped(const MappedFile* mapping, const File& file, std::int64_t begin,
+                         std::int64_t end, std::int64_t length) {
+  // One that is lost already is mapped anew before it is read.
+  if (mapping == nullptr || mapping->is_lost()) return absl::OkStatus();
+  CAIRN_CHECK(end <= static_cast<std::int64_t>(mapping->bytes().size()));
+  const auto at = static_cast<std::size_t>(begin);
+  const absl::Status probed =
+      mapping->Probe(mapping->bytes().subspan(at, static_cast<std::size_t>(end) - at));
+  if (probed.ok()) return absl::OkStatus();
+  ASSIGN_OR_RETURN(const std::int64_t size, file.Size());
+  if (size < length) return absl::OkStatus();
+  return MakeError(ErrorCode::kStorageFailed, std::string(probed.message()));
+}
+
 }  // namespace
 
 absl::StatusOr<Segment::Found> Segment::Read(const Want& want) {
@@ -277,6 +295,7 @@ absl::Status Segment::Check(const File& file, std::int64_t position) {
   for (bool is_again = false;; is_again = true) {
     Index::Place from;
     SealedSegment extent;
+    std::shared_ptr<const MappedFile> mapping;
     {
       const std::lock_guard lock(mutex_);
       if (damage_ != nullptr && index_ != nullptr && position >= index_->log_length()) {
@@ -288,6 +307,7 @@ absl::Status Segment::Check(const File& file, std::int64_t position) {
         from = {checked->next_offset, checked->end};
       }
       extent = extent_;
+      mapping = mapping_;
     }
     BatchScan scan(file, {.position = from.position,
                           .end = extent.length,
@@ -297,6 +317,8 @@ absl::Status Segment::Check(const File& file, std::int64_t position) {
     const std::int64_t target = std::max(position, from.position) + kPrepareBytes;
     while (scan.position() < target && scan.Next()) {
     }
+    RETURN_IF_ERROR(
+        CheckMapped(mapping.get(), file, from.position, scan.position(), extent.length));
     {
       const std::lock_guard lock(mutex_);
       verified_.Add(
