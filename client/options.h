@@ -133,7 +133,7 @@ struct ConsumerOptions {
   // read: an error from Poll, or going on at the start or the end of the log.
   enum class OutOfRange { kError, kEarliest, kLatest } out_of_range = OutOfRange::kError;
   // For Subscribe. A member's partitions go by auto_offset_reset instead of out_of_range.
-  std::optional<GroupOptions> group;
+  std::optional<GroupOptions> group = std::nullopt;
 };
 
 }  // namespace cairn::client
