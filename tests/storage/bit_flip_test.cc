@@ -68,6 +68,14 @@ struct Sealed {
   std::shared_ptr<LogPlace> place;
 };
 
+// One thread, so there is nothing for ThreadSanitizer to see: under it a sample must do, for every
+// byte would take it ten minutes.
+#ifdef __SANITIZE_THREAD__
+constexpr std::size_t kStride = 61;
+#else
+constexpr std::size_t kStride = 1;
+#endif
+
 TEST_CASE("Segment: each single bit of 64 KiB flipped is found, and no wrong record is served",
           "[storage][flips]") {
   const Sealed sealed;
@@ -76,7 +84,7 @@ TEST_CASE("Segment: each single bit of 64 KiB flipped is found, and no wrong rec
   REQUIRE(file.ok());
   std::int64_t flips = 0;
   std::int64_t found = 0;
-  for (std::size_t at = 0; at < sealed.bytes.size(); ++at) {
+  for (std::size_t at = 0; at < sealed.bytes.size(); at += kStride) {
     const auto position = static_cast<std::int64_t>(at);
     for (int bit = 0; bit < 8; ++bit) {
       const std::byte flipped = sealed.bytes[at] ^ static_cast<std::byte>(1 << bit);
