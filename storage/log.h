@@ -119,7 +119,8 @@ class Log {
   absl::StatusOr<Offset> Append(MutableBytes batch, Timestamp now);
 
   // All that is not durable yet; nothing once a sync has failed, for another try would only seem to
-  // succeed. The owner calls exactly one of the two below when it knows.
+  // succeed, and nothing of a log in which recovery found damage. The owner calls exactly one of
+  // the two below when it knows.
   SyncPlan TakeUnsynced();
   void MarkSynced(const SyncPlan& plan);
   // Final: write_state() is kStorageFailed from now on; the descriptors stay open.
@@ -254,6 +255,8 @@ class Log {
   bool sync_failed_ = false;
   absl::Status damage_;
   Offset offline_from_ = kNoOffset;
+  // Recovery stopped at damage: log_end_ is only how far it came, which nobody may note as durable.
+  bool ends_at_damage_ = false;
   DurableEnd synced_;  // as of the last MarkSynced
   std::uint64_t directory_changes_ = 0;
   std::uint64_t directory_changes_synced_ = 0;

@@ -46,7 +46,7 @@ DurableEnd Log::End() const {
 
 SyncPlan Log::TakeUnsynced() {
   SyncPlan plan;
-  if (sync_failed_) return plan;
+  if (sync_failed_ || ends_at_damage_) return plan;
   plan.end_ = End();
   if (HasBug(SeededBug::kFrontierAhead)) (void)data_dir_.frontier().Note({&plan.end_, 1});
   // What is not synced stands at the end; only an empty segment can hide it.

@@ -113,6 +113,7 @@ LogRecovery::Outcome LogRecovery::Offline(Offset from, const absl::Status& what)
   log_.damage_ = status;
   log_.write_state_ = status;
   log_.offline_from_ = from;
+  log_.ends_at_damage_ = true;
   log_.log_end_ = std::max(from, log_.log_start_);
   return Outcome::kStop;
 }

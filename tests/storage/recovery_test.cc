@@ -594,6 +594,26 @@ TEST_CASE("Recovery: the second start after a lost frontier cut what the first h
   CHECK(ReadBack(log.fixture.LogFile(0)).size() >= log.whole.size());
 }
 
+TEST_CASE("Recovery: a trim of a damaged log told the frontier that it ends at the damage",
+          "[storage][recovery]") {
+  LogFixture fixture({.segment_bytes = 600});
+  for (int i = 0; i < 12; ++i) fixture.Append(1, 100);
+  fixture.Sync();
+  fixture.Kill();
+  Bytes file = ReadBack(fixture.LogFile(6));
+  file[100] ^= std::byte{1};
+  WriteFile(fixture.LogFile(6), file);
+  std::filesystem::remove(fixture.LogFile(3));
+  fixture.Open();
+  REQUIRE_FALSE(fixture.report().damage.ok());
+  REQUIRE(fixture.log().TrimTo(Offset(1)).ok());
+  fixture.Reopen();
+  const TopicPartition id{LogFixture::Identity().topic, PartitionIndex(0)};
+  CHECK(fixture.data_dir().frontier().Find(id)->end == Offset(12));
+  CHECK(fixture.report().bytes_cut == 0);
+  CHECK_FALSE(fixture.report().damage.ok());
+}
+
 TEST_CASE("Recovery: what stood right before the damage was cold for ever", "[storage][recovery]") {
   ThreeBatches log(3);
   std::filesystem::remove(log.fixture.data() / "frontier");
