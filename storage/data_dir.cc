@@ -269,12 +269,8 @@ absl::StatusOr<File> DataDir::CreatePartition(const LogIdentity& identity) {
       return present.status();
     }
   }
-  fs::path temporary = path / kPartitionMetaName;
-  temporary += kReplacementEnding;
-  ASSIGN_OR_RETURN(File meta, File::CreateOrEmpty(temporary));
-  RETURN_IF_ERROR(meta.WriteAll(0, EncodePartitionMeta(identity)));
-  RETURN_IF_ERROR(meta.RenameTo(path / kPartitionMetaName));
-  return meta;
+  RETURN_IF_ERROR(ReplaceFileUnsynced(path / kPartitionMetaName, EncodePartitionMeta(identity)));
+  return File::OpenForWriting(path / kPartitionMetaName);
 }
 
 absl::StatusOr<fs::path> DataDir::Quarantine(const std::string& entry) {
