@@ -218,8 +218,10 @@ absl::Status Frontier::Parse(ByteView file) {
     end_ = static_cast<std::int64_t>(at + kEntryBytes);
     was_clean_ = entry.is(kCleanStop);
     if (entry.is(kSyncedUpTo)) noted_synced_ = std::max(noted_synced_, entry.end.end.value());
-    if (entry.is(kInUse)) next_start = static_cast<std::int32_t>(entry.end.end.value()) + 1;
-    if (entry.is(kInUse)) not_closed_.clear();
+    if (entry.is(kInUse)) {
+      next_start = static_cast<std::int32_t>(entry.end.end.value()) + 1;
+      not_closed_.clear();
+    }
     if (entry.is_special()) continue;
     if (entry.end.end == Offset(kNotClosed)) {
       not_closed_.insert(entry.end.partition);

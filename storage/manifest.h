@@ -165,8 +165,8 @@ class Manifest {
   absl::Status SyncLeftovers();
 
   // Applies the entries to state() and writes them with one pwrite, in front of them what was
-  // synced meanwhile. They survive kill -9 from then
-  // on, a power cut once synced. An entry that does not fit the state is a broken invariant.
+  // synced meanwhile. They survive kill -9 from then on, a power cut once synced. An entry that
+  // does not fit the state is a broken invariant.
   //   ErrorCode::kStorageFull    nothing was written, state() is unchanged; trying again may help
   //   ErrorCode::kStorageFailed  likewise, but final: every later Append says the same
   absl::Status Append(std::span<const ManifestEntry> entries);

@@ -218,13 +218,7 @@ absl::StatusOr<SealedSegment> Segment::ReadWhole(const File& file, Index& index)
   }
   if (absl::IsDataLoss(scan.status())) return NoteDamage(scan.next_offset(), scan.status());
   RETURN_IF_ERROR(scan.status());
-  if (scan.next_offset() != expected.next_offset) {
-    return NoteDamage(
-        scan.next_offset(),
-        absl::DataLossError(absl::StrFormat(
-            "%s, position %d: expected to end before offset %d, found %d", file.path().string(),
-            scan.position(), expected.next_offset.value(), scan.next_offset().value())));
-  }
+  if (scan.next_offset() != expected.next_offset) return NoteWrongEnd(scan, expected.next_offset);
   found.max_timestamp = index.max_timestamp();
   found.fingerprint = fingerprint.value();
   return found;

@@ -27,6 +27,8 @@
 
 namespace cairn::storage {
 
+class BatchScan;
+
 // What the segments of one log have in common.
 struct LogPlace {
   std::filesystem::path directory;
@@ -197,6 +199,8 @@ class Segment {
   absl::Status Check(const File& file, std::int64_t position);
   absl::Status CheckLength(const File& file);
   absl::StatusOr<bool> RenewIndex(const File& file);
+  // Of a scan to the end that came out at another offset.
+  absl::Status NoteWrongEnd(const BatchScan& scan, Offset expected);
   absl::StatusOr<SealedSegment> ReadWhole(const File& file, Index& index);
   bool IsRemoved() const;
   absl::StatusOr<bool> MapLocked();

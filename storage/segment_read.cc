@@ -344,6 +344,14 @@ absl::StatusOr<bool> Segment::RenewIndex(const File& file) {
   return true;
 }
 
+absl::Status Segment::NoteWrongEnd(const BatchScan& scan, Offset expected) {
+  return NoteDamage(
+      scan.next_offset(),
+      absl::DataLossError(absl::StrFormat(
+          "%s, position %d: expected to end before offset %d, found %d", LogPath().string(),
+          scan.position(), expected.value(), scan.next_offset().value())));
+}
+
 absl::Status Segment::NoteDamage(Offset from, const absl::Status& what) {
   if (IsRemoved()) {
     return absl::UnavailableError(LogPath().string() + " was dropped while it was read; try again");

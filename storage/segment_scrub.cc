@@ -47,11 +47,7 @@ absl::Status Segment::ReadAgain(const OnScrubbed& on_scrubbed) {
   if (absl::IsDataLoss(scan.status())) return NoteDamage(scan.next_offset(), scan.status());
   RETURN_IF_ERROR(scan.status());
   if (!is_sealed && scan.next_offset() != expected.next_offset) {
-    return NoteDamage(
-        scan.next_offset(),
-        absl::DataLossError(absl::StrFormat(
-            "%s, position %d: expected to end before offset %d, found %d", file->path().string(),
-            scan.position(), expected.next_offset.value(), scan.next_offset().value())));
+    return NoteWrongEnd(scan, expected.next_offset);
   }
   if (!is_sealed || fingerprint.value() == expected.fingerprint) return absl::OkStatus();
   // Every batch is whole: something that their checksums do not cover. Nobody knows where.

@@ -115,6 +115,7 @@ std::vector<std::shared_ptr<Partition>> Flusher::TakeDue(bool all) {
     due.push_back(std::move(each->second));
   }
   later_.erase(later_.begin(), end);
+  // One that was marked by two threads, one before and one after it was last taken, is there twice.
   std::sort(due.begin(), due.end());
   due.erase(std::unique(due.begin(), due.end()), due.end());
   return due;
