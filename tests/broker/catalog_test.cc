@@ -335,16 +335,34 @@ TEST_CASE("Catalog: a partition whose directory is gone is offline; the others s
   CHECK(AppendDurably(*broker.At("orders", 1), {"c"}) == Offset(1));
 }
 
+// A partition's directory that is somewhere else for a while.
+class PutAside {
+ public:
+  explicit PutAside(std::filesystem::path directory)
+      : directory_(std::move(directory)), kept_(elsewhere_.path() / "kept") {
+    std::filesystem::rename(directory_, kept_);
+  }
+  // Stands for a disk that fails.
+  void LeadNowhere() { std::filesystem::create_symlink(directory_.filename(), directory_); }
+  void PutBack() {
+    std::filesystem::remove(directory_);
+    std::filesystem::rename(kept_, directory_);
+  }
+
+ private:
+  TempDir elsewhere_;
+  const std::filesystem::path directory_;
+  const std::filesystem::path kept_;
+};
+
 TEST_CASE("Catalog: a partition that cannot be looked for is not called missing",
           "[broker][catalog]") {
   Broker broker;
   REQUIRE(broker.Create("orders", 1).ok());
   AppendDurably(*broker.At("orders", 0), {"a"});
   broker.StopUnclean();
-  // Stands for a disk that fails: a name that leads nowhere.
-  const std::filesystem::path directory = broker.dir() / "orders-0";
-  std::filesystem::rename(directory, broker.dir() / "kept");
-  std::filesystem::create_symlink("orders-0", directory);
+  PutAside directory(broker.dir() / "orders-0");
+  directory.LeadNowhere();
   broker.Start();
   const absl::Status state = broker.At("orders", 0)->write_state();
   CHECK(CodeOf(state) == ErrorCode::kPartitionOffline);
@@ -357,12 +375,10 @@ TEST_CASE("Catalog: one offline partition made every stop unclean", "[broker][ca
   AppendDurably(*broker.At("orders", 0), {"a"});
   AppendDurably(*broker.At("orders", 1), {"b"});
   broker.StopClean();
-  TempDir elsewhere;
-  const std::filesystem::path kept = elsewhere.path() / "kept";
-  std::filesystem::rename(broker.dir() / "orders-0", kept);
+  PutAside directory(broker.dir() / "orders-0");
   broker.Start();
   broker.StopClean();
-  std::filesystem::rename(kept, broker.dir() / "orders-0");
+  directory.PutBack();
   broker.Start();
   CHECK(broker.plane().data_dir().frontier().was_clean());
   CHECK(ReadValues(*broker.At("orders", 0), Offset(0)) == std::vector<std::string>{"a"});
@@ -378,15 +394,11 @@ TEST_CASE("Catalog: a log that could not be opened is not clean after a clean st
   broker.StopUnclean();
   const std::filesystem::path directory = broker.dir() / "orders-0";
   std::ofstream(directory / "00000000000000000000.log", std::ios::app) << "a torn batch";
-  // Stands for a disk that fails: a name that leads nowhere.
-  TempDir elsewhere;
-  const std::filesystem::path kept = elsewhere.path() / "kept";
-  std::filesystem::rename(directory, kept);
-  std::filesystem::create_symlink("orders-0", directory);
+  PutAside aside(directory);
+  aside.LeadNowhere();
   broker.Start();
   broker.StopClean();
-  std::filesystem::remove(directory);
-  std::filesystem::rename(kept, directory);
+  aside.PutBack();
   broker.Start();
   CHECK(broker.plane().data_dir().frontier().was_clean());
   INFO(broker.At("orders", 0)->write_state());
