@@ -25,6 +25,8 @@ struct DurableEnd {
   Offset end;                 // one past the last durable record
   Offset segment_base;        // the segment that was active
   std::int64_t position = 0;  // the byte in it where `end` would be appended
+
+  bool operator==(const DurableEnd&) const = default;
 };
 
 // What a new frontier begins with. Where one was lost: a number of starts beyond all that may have
