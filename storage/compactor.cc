@@ -255,7 +255,8 @@ absl::StatusOr<CleanedSegment> Compactor::Finish(SegmentWriter& writer,
                        .first_append_time = replaced.front()->extent().first_append_time,
                        .last_append_time = replaced.front()->extent().last_append_time,
                        .max_timestamp = writer.max_timestamp(),
-                       .fingerprint = writer.fingerprint()};
+                       .fingerprint = writer.fingerprint(),
+                       .first_batch = writer.first_batch()};
   SegmentCleaning cleaning{.generation = 1, .clean_end = std::min(end_, next_offset)};
   for (const std::shared_ptr<Segment>& segment : replaced) {
     const SealedSegment& extent = segment->extent();

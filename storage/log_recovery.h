@@ -56,7 +56,8 @@ class LogRecovery {
   absl::Status LookAgain(const ManifestSegment& segment);
   absl::Status ForgetDamaged();
   Outcome Offline(Offset from, const absl::Status& what);
-  void Add(const ManifestSegment& segment, Offset next, std::int64_t length, Timestamp modified);
+  void Add(const ManifestSegment& segment, Offset next, std::int64_t length, Timestamp modified,
+           const BatchMark& first_batch);
   absl::Status FinishEnds();
   void RaiseEpoch();
   absl::Status MakeDurable();

@@ -40,8 +40,11 @@ DurableEnd Log::End() const {
     return {.partition = id(), .end = log_end_, .segment_base = log_end_, .position = 0};
   }
   const Segment& last = *segments_.back();
-  return {
-      .partition = id(), .end = log_end_, .segment_base = last.base(), .position = last.length()};
+  return {.partition = id(),
+          .end = log_end_,
+          .segment_base = last.base(),
+          .position = last.length(),
+          .first_batch = last.extent().first_batch};
 }
 
 SyncPlan Log::TakeUnsynced() {

@@ -15,7 +15,7 @@
 namespace cairn::storage {
 namespace {
 
-constexpr FileKind kManifestFile = {.magic = "CairnMan", .version = 1, .noun = "a manifest"};
+constexpr FileKind kManifestFile = {.magic = "CairnMan", .version = 2, .noun = "a manifest"};
 
 enum ManifestField : std::size_t {
   kTopicAt = kFileBodyAt,

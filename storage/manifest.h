@@ -15,6 +15,7 @@
 
 #include "protocol/bytes.h"
 #include "protocol/types.h"
+#include "storage/batch_mark.h"
 #include "storage/file.h"
 #include "storage/log_options.h"
 #include "storage/reserve.h"
@@ -31,6 +32,7 @@ struct SealedSegment {
   Timestamp last_append_time;
   Timestamp max_timestamp;        // the greatest in its records
   std::uint64_t fingerprint = 0;  // XXH3 of the .log file
+  BatchMark first_batch = {};     // by which the file is known again
 
   friend bool operator==(const SealedSegment&, const SealedSegment&) = default;
 };

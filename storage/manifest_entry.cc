@@ -40,7 +40,7 @@ constexpr std::size_t PayloadBytes(std::uint8_t kind) {
     case kOpened:
       return 16;
     case kSealed:
-      return 56;
+      return 64;
     case kReopened:
     case kDropped:
     case kLogStart:
@@ -49,7 +49,7 @@ constexpr std::size_t PayloadBytes(std::uint8_t kind) {
     case kLeaderEpoch:
       return 12;
     case kSwapped:
-      return 72;
+      return 80;
     default:
       return 0;
   }
@@ -95,6 +95,8 @@ struct PayloadWriter {
     AppendLe(out, sealed.last_append_time.value());
     AppendLe(out, sealed.max_timestamp.value());
     AppendLe(out, sealed.fingerprint);
+    AppendLe(out, sealed.first_batch.length);
+    AppendLe(out, sealed.first_batch.crc);
   }
 };
 
@@ -109,6 +111,8 @@ ManifestEntry ReadPayload(std::uint8_t kind, ByteReader reader) {
     facts.last_append_time = time();
     facts.max_timestamp = time();
     facts.fingerprint = reader.Le<std::uint64_t>();
+    facts.first_batch.length = reader.Le<std::uint32_t>();
+    facts.first_batch.crc = reader.Le<std::uint32_t>();
     return facts;
   };
   switch (kind) {

@@ -209,6 +209,7 @@ absl::StatusOr<SealedSegment> PartitionRepair::Extent(const ManifestSegment& seg
   BatchScan scan(file,
                  {.end = end, .next_offset = segment.base, .cleaned = segment.generation > 0});
   while (scan.Next()) {
+    if (scan.batch_position() == 0) sealed.first_batch = BatchMark::Of(scan.batch().bytes());
     fingerprint.Add(scan.batch().bytes());
     index.Note(scan.batch().base_offset(), scan.batch().next_offset(),
                static_cast<std::int64_t>(scan.batch().size()), scan.batch().max_timestamp());
@@ -273,6 +274,7 @@ absl::Status PartitionRepair::Mend(const PartitionVerifier& verifier) {
   } else {
     end_.segment_base = state_.segments.back().base;
     end_.position = verifier.end_position();
+    end_.first_batch = verifier.end_segment();
   }
   if (verifier.first_break().has_value()) RETURN_IF_ERROR(CutAt(*verifier.first_break()));
   MoveStaleAway();
@@ -342,6 +344,7 @@ absl::Status PartitionRepair::CutAt(PartitionVerifier::Break at) {
   end_.end = std::max(at.offset, state_.log_start);
   end_.segment_base = end_.end;
   end_.position = 0;
+  end_.first_batch = {};
   if (state_.segments.empty()) {
     state_.log_start = end_.end;
   } else {
@@ -353,6 +356,7 @@ absl::Status PartitionRepair::CutAt(PartitionVerifier::Break at) {
         Extent(last, is_cut ? at.position
                             : SizeOf(directory_ / LogFileName(last.base, last.generation))));
     end_.position = extent.length;
+    end_.first_batch = extent.first_batch;
   }
   // Later epochs begin past the end: whoever saw their records is told that they are gone.
   std::erase_if(state_.epochs,

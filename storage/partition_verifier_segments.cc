@@ -9,7 +9,6 @@
 #include "protocol/status.h"
 #include "storage/batch_scan.h"
 #include "storage/fingerprint.h"
-#include "storage/index_witness.h"
 #include "storage/partition_verifier.h"
 
 namespace cairn::storage {
@@ -46,29 +45,11 @@ void PartitionVerifier::CheckSize(const ManifestSegment& segment, bool is_last, 
   }
 }
 
-// A file that has not the length it should may be another segment's: then nothing in it counts.
-absl::Status PartitionVerifier::CheckIsTheRightFile(const ManifestSegment& segment,
-                                                    const File& file, std::int64_t size) {
-  std::optional<Expected> expected;
-  if (segment.sealed.has_value()) {
-    const bool is_last = &segment == &manifest_.state.segments.back();
-    const bool may_grow = is_last && !known_.was_clean && segment.generation == 0;
-    if (size < segment.sealed->length || !may_grow)
-      expected = Expected{segment.sealed->length, segment.sealed->next_offset};
-  } else if (known_.was_clean && durable_.has_value() && durable_->segment_base == segment.base) {
-    expected = Expected{durable_->position, durable_->end};
-  }
-  if (!expected.has_value() || size == expected->length) return absl::OkStatus();
-  ASSIGN_OR_RETURN(
-      const bool is_right,
-      IndexVouchesFor(file, directory_ / IndexFileName(segment.base, segment.generation),
-                      segment.base, *expected, segment.generation > 0));
-  if (!is_right) {
-    BreakAt(segment, 0, segment.base,
-            absl::StrFormat("expected %d bytes, found %d that may be another segment's",
-                            expected->length, size));
-  }
-  return absl::OkStatus();
+// What the segment is known by, as far as anything tells.
+BatchMark PartitionVerifier::MarkOf(const ManifestSegment& segment) const {
+  if (segment.sealed.has_value()) return segment.sealed->first_batch;
+  const bool is_active = durable_.has_value() && durable_->segment_base == segment.base;
+  return is_active ? durable_->first_batch : BatchMark{};
 }
 
 absl::Status PartitionVerifier::CheckSegment(const ManifestSegment& segment,
@@ -96,7 +77,17 @@ absl::Status PartitionVerifier::CheckSegment(const ManifestSegment& segment,
   RETURN_IF_ERROR(file.status());
   ASSIGN_OR_RETURN(const std::int64_t size, file->Size());
   CheckSize(segment, !next.has_value(), size);
-  RETURN_IF_ERROR(CheckIsTheRightFile(segment, *file, size));
+  const absl::Status is_right = MarkOf(segment).CheckIn(*file);
+  if (absl::IsDataLoss(is_right)) {
+    // Nothing in it counts.
+    findings_.Damage(path, 0, is_right);
+    BreakAt(segment, 0, segment.base, std::string(is_right.message()));
+    // One finding a segment.
+    expected_ = segment.sealed.has_value() ? segment.sealed->next_offset
+                                           : next.value_or(durable_->end);
+    return absl::OkStatus();
+  }
+  RETURN_IF_ERROR(is_right);
   const std::optional<Reach> reach = ReachOf(segment, next, size);
   if (!reach.has_value()) {
     findings_.Note(path, 0, "not looked at: nothing in it is known to be durable");
@@ -110,6 +101,7 @@ absl::Status PartitionVerifier::ScanSegment(const ManifestSegment& segment, cons
                                             const Reach& reach) {
   Index index(segment.base);
   Fingerprint fingerprint;
+  BatchMark first_batch;
   BatchScan scan(file, {.end = reach.end,
                         .next_offset = segment.base,
                         .epochs = &epochs_,
@@ -117,6 +109,7 @@ absl::Status PartitionVerifier::ScanSegment(const ManifestSegment& segment, cons
                         .cleaned = segment.generation > 0});
   while (scan.Next()) {
     const RecordBatchView& batch = scan.batch();
+    if (scan.batch_position() == 0) first_batch = BatchMark::Of(batch.bytes());
     fingerprint.Add(batch.bytes());
     index.Note(batch.base_offset(), batch.next_offset(), static_cast<std::int64_t>(batch.size()),
                batch.max_timestamp());
@@ -126,6 +119,7 @@ absl::Status PartitionVerifier::ScanSegment(const ManifestSegment& segment, cons
   findings_.summary.bytes += scan.position();
   findings_.Progress();
   end_position_ = scan.position();
+  end_segment_ = first_batch;
   expected_ = scan.next_offset();
   if (!scan.status().ok() && !absl::IsDataLoss(scan.status())) return scan.status();
   if (!scan.status().ok()) {

@@ -7,7 +7,6 @@
 #include "protocol/error_code.h"
 #include "protocol/limits.h"
 #include "protocol/status.h"
-#include "storage/index_witness.h"
 #include "storage/log_recovery.h"
 #include "storage/seeded_bug.h"
 #include "storage/segment_name.h"
@@ -159,13 +158,14 @@ absl::StatusOr<bool> LogRecovery::OpenManifest() {
 }
 
 void LogRecovery::Add(const ManifestSegment& segment, Offset next, std::int64_t length,
-                      Timestamp modified) {
+                      Timestamp modified, const BatchMark& first_batch) {
   const SealedSegment extent{.next_offset = next,
                              .length = length,
                              .first_append_time = segment.first_append_time,
                              .last_append_time = std::max(modified, segment.first_append_time),
                              .max_timestamp = Segment::kUnknownTime,
-                             .fingerprint = 0};
+                             .fingerprint = 0,
+                             .first_batch = first_batch};
   log_.segments_.push_back(
       Segment::OnDisk(log_.place_, segment.base, extent, false, log_.options_));
   expected_ = next;
@@ -221,29 +221,22 @@ absl::StatusOr<LogRecovery::Outcome> LogRecovery::TakeUnsealed(const ManifestSeg
   }
   ASSIGN_OR_RETURN(const File file, File::OpenForWriting(path));
   ASSIGN_OR_RETURN(const std::int64_t size, file.Size());
+  const bool is_active = durable_.has_value() && durable_->segment_base == segment.base;
+  if (is_active) {
+    const absl::Status is_right = durable_->first_batch.CheckIn(file);
+    if (absl::IsDataLoss(is_right)) return Offline(segment.base, is_right);
+    RETURN_IF_ERROR(is_right);
+  }
   if (was_clean_) {
     ASSIGN_OR_RETURN(const Timestamp modified, file.ModifiedAt());
-    const bool is_active = durable_.has_value() && durable_->segment_base == segment.base;
     if (next.has_value() && !is_active) {
-      Add(segment, *next, size, modified);
+      ASSIGN_OR_RETURN(const BatchMark first_batch, BatchMark::In(file));
+      Add(segment, *next, size, modified, first_batch);
       return Outcome::kGoOn;
     }
     if (!next.has_value() && is_active && durable_->position == size) {
-      Add(segment, durable_->end, size, modified);
+      Add(segment, durable_->end, size, modified, durable_->first_batch);
       return Outcome::kGoOn;
-    }
-    ASSIGN_OR_RETURN(
-        const bool is_right,
-        is_active
-            ? IndexVouchesFor(file, log_.place_->directory / IndexFileName(segment.base),
-                              segment.base, {durable_->position, durable_->end}, /*cleaned=*/false)
-            : absl::StatusOr<bool>(true));
-    if (!is_right) {
-      return Offline(segment.base,
-                     absl::DataLossError(absl::StrFormat(
-                         "%s, position 0: expected the segment of %d bytes at offset %d, found %d "
-                         "bytes that may be another segment's",
-                         path.string(), durable_->position, segment.base.value(), size)));
     }
   } else if (NeedsSync()) {
     RETURN_IF_ERROR(file.Sync());
@@ -301,7 +294,9 @@ absl::StatusOr<LogRecovery::Outcome> LogRecovery::ScanTail(const ManifestSegment
   while (scan.Next()) changed_ = true;
   report_.bytes_scanned += scan.position() - from.position;
   if (!scan.status().ok() && !absl::IsDataLoss(scan.status())) return scan.status();
-  Add(segment, scan.next_offset(), scan.position(), modified);
+  ASSIGN_OR_RETURN(const BatchMark first_batch, BatchMark::In(file));
+  Add(segment, scan.next_offset(), scan.position(), modified,
+      scan.position() > 0 ? first_batch : BatchMark{});
   if (!scan.status().ok()) return Torn(segment, file, size, scan);
   const Offset wanted = next.has_value() ? *next : (durable_ ? durable_->end : segment.base);
   const bool is_short = scan.next_offset() < wanted;

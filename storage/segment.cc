@@ -153,6 +153,7 @@ absl::Status Segment::Append(ByteView batch, Offset next_offset, Timestamp max_t
   const std::lock_guard lock(mutex_);
   const auto size = static_cast<std::int64_t>(batch.size());
   index_->Note(extent_.next_offset, next_offset, size, max_timestamp);
+  if (extent_.length == 0) extent_.first_batch = BatchMark::Of(batch);
   verified_.Add(
       {.begin = extent_.length, .end = extent_.length + size, .next_offset = next_offset});
   extent_.length += size;
@@ -206,12 +207,14 @@ absl::Status Segment::SyncFailure() const {
 void Segment::MarkSynced(std::int64_t length) { synced_length_ = std::max(synced_length_, length); }
 
 absl::StatusOr<SealedSegment> Segment::ReadWhole(const File& file, Index& index) {
+  RETURN_IF_ERROR(CheckIsTheRightFile(file));
   const SealedSegment expected = Extent();
   SealedSegment found = expected;
   Fingerprint fingerprint;
   BatchScan scan(file, {.end = expected.length, .next_offset = base_, .epochs = &place_->epochs});
   while (scan.Next()) {
     const RecordBatchView& batch = scan.batch();
+    if (scan.batch_position() == 0) found.first_batch = BatchMark::Of(batch.bytes());
     fingerprint.Add(batch.bytes());
     index.Note(batch.base_offset(), batch.next_offset(), static_cast<std::int64_t>(batch.size()),
                batch.max_timestamp());

@@ -192,7 +192,7 @@ class Segment {
   std::shared_ptr<const File> OpenFile() const;  // null: closed
   absl::StatusOr<std::shared_ptr<File>> Descriptor();
   bool IsSealed() const;  // on any thread
-  absl::Status CheckIsTheRightFile(const File& file, std::int64_t size);
+  absl::Status CheckIsTheRightFile(const File& file);
   absl::StatusOr<Index> BuildIndex(const File& file, std::int64_t length,
                                    absl::Status& damage) const;
   absl::StatusOr<std::shared_ptr<File>> Open();

@@ -8,7 +8,6 @@
 #include "protocol/record_batch.h"
 #include "protocol/status.h"
 #include "storage/batch_scan.h"
-#include "storage/index_witness.h"
 #include "storage/segment.h"
 
 namespace cairn::storage {
@@ -210,7 +209,7 @@ absl::StatusOr<std::shared_ptr<File>> Segment::Open() {
   std::unique_ptr<Index> index;
   if (!has_index) {
     ASSIGN_OR_RETURN(const std::int64_t size, (*file)->Size());
-    RETURN_IF_ERROR(CheckIsTheRightFile(**file, size));
+    RETURN_IF_ERROR(CheckIsTheRightFile(**file));
     absl::StatusOr<Index> loaded = Index::Load(IndexPath(), base_, extent.length, index_interval_);
     if (!loaded.ok() || size < extent.length || loaded->next_offset() != extent.next_offset) {
       loaded = BuildIndex(**file, extent.length, damage);
@@ -231,18 +230,10 @@ bool Segment::IsSealed() const {
   return sealed_;
 }
 
-// A sealed segment's file that has not the length it should may be another segment's.
-absl::Status Segment::CheckIsTheRightFile(const File& file, std::int64_t size) {
-  const SealedSegment extent = Extent();
-  if (!IsSealed() || size == extent.length) return absl::OkStatus();
-  ASSIGN_OR_RETURN(const bool is_right,
-                   IndexVouchesFor(file, IndexPath(), base_, {extent.length, extent.next_offset},
-                                   generation() > 0));
-  if (is_right) return absl::OkStatus();
-  return NoteDamage(base_, absl::DataLossError(absl::StrFormat(
-                               "%s, position 0: expected the segment of %d bytes at offset %d, "
-                               "found %d bytes that may be another segment's",
-                               LogPath().string(), extent.length, base_.value(), size)));
+// Another segment's file may have been put in its place.
+absl::Status Segment::CheckIsTheRightFile(const File& file) {
+  const absl::Status status = Extent().first_batch.CheckIn(file);
+  return absl::IsDataLoss(status) ? NoteDamage(base_, status) : status;
 }
 
 absl::StatusOr<Index> Segment::BuildIndex(const File& file, std::int64_t length,

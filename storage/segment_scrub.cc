@@ -31,6 +31,7 @@ absl::Status Segment::ReadAgain(const OnScrubbed& on_scrubbed) {
   RETURN_IF_ERROR(file.status());
   // What is on the disk is to be read; pages that somebody has mapped stay.
   RETURN_IF_ERROR(file->DropCache());
+  RETURN_IF_ERROR(CheckIsTheRightFile(*file));
   Fingerprint fingerprint;
   BatchScan scan(*file, {.end = expected.length,
                          .next_offset = base_,

@@ -29,6 +29,7 @@ SegmentWriter::~SegmentWriter() {
 absl::Status SegmentWriter::Append(ByteView bytes) {
   const absl::StatusOr<RecordBatchView> batch = RecordBatchView::ParseHeader(bytes);
   CAIRN_CHECK(batch.ok() && batch->size() == bytes.size());
+  if (length() == 0) first_batch_ = BatchMark::Of(bytes);
   index_.Note(batch->base_offset(), batch->next_offset(), static_cast<std::int64_t>(bytes.size()),
               batch->max_timestamp());
   fingerprint_->Add(bytes);

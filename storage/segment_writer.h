@@ -9,6 +9,7 @@
 #include "protocol/bytes.h"
 #include "protocol/record_batch.h"
 #include "protocol/types.h"
+#include "storage/batch_mark.h"
 #include "storage/file.h"
 #include "storage/fingerprint.h"
 #include "storage/index.h"
@@ -43,6 +44,7 @@ class SegmentWriter {
   Offset next_offset() const { return index_.next_offset(); }
   Timestamp max_timestamp() const { return index_.max_timestamp(); }
   std::uint64_t fingerprint() const { return fingerprint_->value(); }
+  const BatchMark& first_batch() const { return first_batch_; }
   const Index& index() const { return index_; }
 
  private:
@@ -57,6 +59,7 @@ class SegmentWriter {
   const Reserve* room_;
   Index index_;
   std::unique_ptr<Fingerprint> fingerprint_;
+  BatchMark first_batch_;
   Bytes buffer_;
   std::int64_t written_ = 0;
   bool published_ = false;
