@@ -185,9 +185,17 @@ class Log {
   // segment_ms, or than compaction may wait for it.
   absl::Status RollIfOld(Timestamp now);
 
-  // Derived files for a quick start: the producer snapshot (only what is durable goes in). It is
-  // due when enough was appended since the last one.
-  absl::Status WriteProducerSnapshot();
+  // For a quick start, and derived: who has produced up to `end`, of durable records only.
+  struct ProducerSnapshot {
+    std::filesystem::path path;
+    Bytes bytes;
+    Offset end;
+
+    absl::Status Write() const;  // any thread; waits for the disk
+  };
+  // Nothing: it is taken, and can be had here once the records before it are durable.
+  std::optional<ProducerSnapshot> TakeProducerSnapshot();
+  // Enough was appended since the last one, or one can be had now.
   bool IsProducerSnapshotDue() const;
   void ExpireProducers(Timestamp before);
 
@@ -228,6 +236,7 @@ class Log {
   absl::Status Note(const ManifestEntry& entry);
   const std::shared_ptr<Segment>& SegmentOf(Offset offset) const;
   DurableEnd End() const;
+  ProducerSnapshot MakeProducerSnapshot();
   bool HasUnsynced() const;
 
   DataDir& data_dir_;
@@ -244,12 +253,7 @@ class Log {
   // Whether the last segment, found at start, may grow on.
   bool may_continue_ = true;
   ProducerTable producers_;
-  // Taken while something was not durable; written once `end` is.
-  struct Snapshot {
-    Bytes bytes;
-    Offset end;
-  };
-  std::unique_ptr<Snapshot> snapshot_;
+  std::unique_ptr<ProducerSnapshot> waiting_snapshot_;  // until its end is durable
   std::int64_t bytes_since_snapshot_ = 0;
   absl::Status write_state_;
   bool sync_failed_ = false;

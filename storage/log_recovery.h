@@ -40,7 +40,6 @@ class LogRecovery {
   absl::Status ListFiles();
   absl::Status MendMeta();
   absl::Status ClearStrays();
-  bool IsNewSideOfSwap(const SegmentFileName& name) const;
   absl::StatusOr<bool> IsLeftover(const SegmentFileName& name,
                                   const std::vector<ManifestSegment>& dropped);
   absl::StatusOr<Outcome> TakeSealed(const ManifestSegment& segment, bool is_last);
@@ -77,6 +76,7 @@ class LogRecovery {
   const std::optional<DurableEnd> durable_;
   std::set<SegmentFileName> files_;       // the .log files that are there
   std::set<SegmentFileName> unfinished_;  // what compaction was writing
+  bool has_damaged_list_ = false;         // of damage that was found in a run before
   Offset expected_;                       // where the next segment begins
   bool changed_ = false;                  // something was found or done that may not be durable yet
 };

@@ -1,6 +1,7 @@
 // Making a log durable: group commits, sealing, trimming, closing.
 
 #include <algorithm>
+#include <utility>
 
 #include "absl/strings/str_format.h"
 
@@ -75,11 +76,6 @@ void Log::MarkSynced(const SyncPlan& plan) {
   if (plan.meta_ == meta_) meta_.reset();
   directory_changes_synced_ = std::max(directory_changes_synced_, plan.directory_changes_);
   if (plan.end_.end >= synced_.end) synced_ = plan.end_;
-  if (snapshot_ != nullptr && snapshot_->end <= synced_.end) {
-    // Derived: without it the next start reads more, no more than that.
-    (void)ReplaceFileUnsynced(place_->directory / kProducerSnapshotName, snapshot_->bytes);
-    snapshot_.reset();
-  }
 }
 
 void Log::MarkSyncFailed(const SyncPlan& plan, const absl::Status& why) {
@@ -202,18 +198,30 @@ absl::Status Log::FinishTrim(const Trim& trim, const absl::Status& outcome) {
   return absl::OkStatus();
 }
 
-absl::Status Log::WriteProducerSnapshot() {
-  if (manifest_ == nullptr || !write_state_.ok()) return absl::OkStatus();
-  Bytes bytes = producers_.Snapshot(End());
+absl::Status Log::ProducerSnapshot::Write() const { return ReplaceFile(path, bytes); }
+
+Log::ProducerSnapshot Log::MakeProducerSnapshot() {
   bytes_since_snapshot_ = 0;
-  if (HasUnsynced()) {
-    snapshot_ = std::make_unique<Snapshot>(Snapshot{.bytes = std::move(bytes), .end = log_end_});
-    return absl::OkStatus();
-  }
-  return ReplaceFileUnsynced(place_->directory / kProducerSnapshotName, bytes);
+  return {.path = place_->directory / kProducerSnapshotName,
+          .bytes = producers_.Snapshot(End()),
+          .end = log_end_};
 }
 
-bool Log::IsProducerSnapshotDue() const { return bytes_since_snapshot_ >= kSnapshotBytes; }
+std::optional<Log::ProducerSnapshot> Log::TakeProducerSnapshot() {
+  if (manifest_ == nullptr || !write_state_.ok()) return std::nullopt;
+  if (waiting_snapshot_ == nullptr) {
+    ProducerSnapshot snapshot = MakeProducerSnapshot();
+    if (!HasUnsynced()) return snapshot;
+    waiting_snapshot_ = std::make_unique<ProducerSnapshot>(std::move(snapshot));
+  }
+  if (waiting_snapshot_->end > synced_.end) return std::nullopt;
+  return std::move(*std::exchange(waiting_snapshot_, nullptr));
+}
+
+bool Log::IsProducerSnapshotDue() const {
+  const bool is_durable_now = waiting_snapshot_ != nullptr && waiting_snapshot_->end <= synced_.end;
+  return is_durable_now || bytes_since_snapshot_ >= kSnapshotBytes;
+}
 
 int Log::CloseIdle() {
   int freed = 0;
@@ -245,7 +253,10 @@ absl::StatusOr<std::optional<DurableEnd>> Log::CloseClean() {
   }
   RETURN_IF_ERROR(Judge(manifest_->Sync()));
   for (const auto& segment : segments_) RETURN_IF_ERROR(Judge(segment->CloseClean()));
-  RETURN_IF_ERROR(WriteProducerSnapshot());
+  // Derived, and one for each partition: a sync each would make the stop long.
+  const ProducerSnapshot snapshot = MakeProducerSnapshot();
+  RETURN_IF_ERROR(ReplaceFileUnsynced(snapshot.path, snapshot.bytes));
+  CloseIdle();
   write_state_ = MakeError(ErrorCode::kStopping, place_->directory.string() + " is closed");
   return std::optional<DurableEnd>(End());
 }

@@ -199,6 +199,7 @@ void PartitionVerifier::CheckFrontier(const char* derived, Offset end) {
   if (!known_.has_frontier) return;
   const Offset durable = durable_.has_value() ? durable_->end : Offset(0);
   if (end <= durable) return;
+  frontier_is_short_ = true;
   findings_.Damage(
       directory_.parent_path() / "frontier", 0,
       absl::StrFormat("expected %s up to offset %d, of which %s tells, found %d",

@@ -83,8 +83,8 @@ absl::Status PartitionVerifier::CheckSegment(const ManifestSegment& segment,
     findings_.Damage(path, 0, is_right);
     BreakAt(segment, 0, segment.base, std::string(is_right.message()));
     // One finding a segment.
-    expected_ = segment.sealed.has_value() ? segment.sealed->next_offset
-                                           : next.value_or(durable_->end);
+    expected_ =
+        segment.sealed.has_value() ? segment.sealed->next_offset : next.value_or(durable_->end);
     return absl::OkStatus();
   }
   RETURN_IF_ERROR(is_right);

@@ -6,6 +6,7 @@
 #include "absl/strings/str_format.h"
 
 #include "protocol/status.h"
+#include "storage/damaged_segments.h"
 #include "storage/log_recovery.h"
 #include "storage/partition_meta.h"
 #include "storage/segment_name.h"
@@ -19,6 +20,7 @@ absl::Status LogRecovery::ListFiles() {
        it.increment(error)) {
     const std::string name = it->path().filename().string();
     if (const auto file = ParseLogFileName(name)) files_.insert(*file);
+    has_damaged_list_ |= name == kDamagedSegmentsName;
     if (!name.ends_with(kReplacementEnding)) continue;
     const auto file = ParseLogFileName(name.substr(0, name.size() - kReplacementEnding.size()));
     if (file.has_value()) unfinished_.insert(*file);
@@ -49,9 +51,9 @@ absl::Status LogRecovery::MendMeta() {
 }
 
 // Files that the manifest does not list. Those that it once listed were dropped or replaced, and
-// their removal was interrupted: they may go once they were looked at. The new side of a swap that
-// was not noted holds nothing that the old one does not. Of any other nobody knows whose it is: one
-// that was being created, or a file that was put here by hand.
+// their removal was interrupted: they may go once they were looked at. Of any other nobody can tell
+// whose it is: one that was being created, the new side of a swap that was not noted, or a file
+// that was put here by hand.
 absl::Status LogRecovery::ClearStrays() {
   for (const SegmentFileName& file : unfinished_) {
     RETURN_IF_ERROR(RemoveFile(
@@ -68,31 +70,11 @@ absl::Status LogRecovery::ClearStrays() {
     if (is_listed) continue;
     ASSIGN_OR_RETURN(const bool was_ours, IsLeftover(file, dropped));
     if (was_ours) continue;
-    if (IsNewSideOfSwap(file)) {
-      RETURN_IF_ERROR(
-          RemoveFile(log_.place_->directory / IndexFileName(file.base, file.generation)));
-      RETURN_IF_ERROR(RemoveFile(log_.data_dir_.path() / FileName(file)));
-      continue;
-    }
     ASSIGN_OR_RETURN(const fs::path saved, log_.data_dir_.Quarantine(FileName(file)));
     report_.notes.push_back(
         absl::StrFormat("%s is not in the manifest; moved to %s", FileName(file), saved.string()));
   }
   return absl::OkStatus();
-}
-
-// A cleaned file that the manifest does not know yet, in place of segments that are all there.
-bool LogRecovery::IsNewSideOfSwap(const SegmentFileName& name) const {
-  bool is_newer = false;
-  for (const ManifestSegment& segment : log_.manifest_->state().segments) {
-    if (!segment.sealed.has_value()) continue;
-    std::error_code error;
-    const auto size = fs::file_size(PathOf(segment), error);
-    if (error || static_cast<std::int64_t>(size) < segment.sealed->length) return false;
-    is_newer |= segment.base <= name.base && name.base < segment.sealed->next_offset &&
-                name.generation > segment.generation;
-  }
-  return is_newer;
 }
 
 // As far as name and length tell. Of one that was dropped unsealed nothing more is known.

@@ -492,9 +492,13 @@ absl::Status Partition::RollIfOld(Timestamp now) {
 }
 
 absl::Status Partition::WriteProducerSnapshot() {
-  const std::lock_guard lock(mutex_);
-  RETURN_IF_ERROR(Usable());
-  return closed_ ? absl::OkStatus() : log_->WriteProducerSnapshot();
+  std::optional<storage::Log::ProducerSnapshot> snapshot;
+  {
+    const std::lock_guard lock(mutex_);
+    RETURN_IF_ERROR(Usable());
+    if (!closed_) snapshot = log_->TakeProducerSnapshot();
+  }
+  return snapshot.has_value() ? snapshot->Write() : absl::OkStatus();
 }
 
 bool Partition::IsProducerSnapshotDue() const {

@@ -184,7 +184,7 @@ class Partition : public std::enable_shared_from_this<Partition> {
   std::optional<storage::Log::SealTask> TakeSealTask();
   absl::Status FinishSeal(storage::Log::SealTask task, const absl::Status& outcome);
   absl::Status RollIfOld(Timestamp now);
-  absl::Status WriteProducerSnapshot();
+  absl::Status WriteProducerSnapshot();  // or takes it for the next time; see TakeProducerSnapshot
   bool IsProducerSnapshotDue() const;
   void ExpireProducers(Timestamp before);
   std::int64_t segment_ms() const;

@@ -59,7 +59,7 @@ void LogLife::RunScript() {
   }
   Seal();
   Look();
-  (void)log_->WriteProducerSnapshot();
+  if (const auto snapshot = log_->TakeProducerSnapshot()) (void)snapshot->Write();
   Commit();
   SyncFrontier();
   Trim(history_.durable_end() - 20);

@@ -231,10 +231,21 @@ TEST_CASE("Log: producers are the same with and without the snapshot", "[storage
     fixture.AppendBytes(batch);
     if (i == 20) {
       fixture.Sync();
-      REQUIRE(fixture.log().WriteProducerSnapshot().ok());
+      const auto snapshot = fixture.log().TakeProducerSnapshot();
+      REQUIRE(snapshot.has_value());
+      REQUIRE(snapshot->Write().ok());
     }
-    if (i == 25) REQUIRE(fixture.log().WriteProducerSnapshot().ok());  // written by the next sync
-    if (i == 30) fixture.Sync();
+    if (i == 25) CHECK_FALSE(fixture.log().TakeProducerSnapshot().has_value());
+    if (i == 30) {
+      CHECK_FALSE(fixture.log().IsProducerSnapshotDue());
+      fixture.Sync();
+      REQUIRE(fixture.log().IsProducerSnapshotDue());
+      const auto snapshot = fixture.log().TakeProducerSnapshot();
+      REQUIRE(snapshot.has_value());
+      CHECK(snapshot->end == Offset(52));
+      REQUIRE(snapshot->Write().ok());
+      CHECK_FALSE(fixture.log().IsProducerSnapshotDue());
+    }
   }
   fixture.Sync();
   const ProducerTable live = fixture.log().producers();

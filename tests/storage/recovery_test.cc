@@ -558,7 +558,9 @@ TEST_CASE("Recovery: the producers are read from where their snapshot ends",
   };
   append(0, 100);
   fixture.Sync();
-  REQUIRE(fixture.log().WriteProducerSnapshot().ok());
+  const auto snapshot = fixture.log().TakeProducerSnapshot();
+  REQUIRE(snapshot.has_value());
+  REQUIRE(snapshot->Write().ok());
   append(100, 103);
   fixture.Sync();
   const ProducerTable table = fixture.log().producers();

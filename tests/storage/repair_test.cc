@@ -145,6 +145,24 @@ TEST_CASE(
   CHECK(PlanFor(orders.data()).steps.empty());
 }
 
+TEST_CASE(
+    "Repair: a frontier that was cut between two entries was believed and written anew as it was",
+    "[storage][repair]") {
+  Orders orders;
+  const std::filesystem::path path = orders.data() / "frontier";
+  // The header, and the note of the first start.
+  WriteFile(path, ByteView(ReadBack(path)).first(32 + 56));
+  CHECK(DamageCount(orders.data()) > 0);
+  const RepairPlan plan = RepairIt(orders.data());
+  CHECK(plan.lost.empty());
+  REQUIRE_FALSE(plan.steps.empty());
+  CHECK(plan.steps.back().entry == "frontier");
+  CHECK(plan.steps.back().why == "it has lost entries at its end");
+  CHECK(DamageCount(orders.data()) == 0);
+  CHECK(PlanFor(orders.data()).steps.empty());
+  orders.ExpectUpTo(12);
+}
+
 TEST_CASE("Repair: whoever saw what was lost is told by a higher epoch", "[storage][repair]") {
   Orders orders;
   orders.Open();
