@@ -8,7 +8,7 @@
 namespace cairn::storage {
 namespace {
 
-constexpr FileKind kFormatFile = {.magic = "CairnDat", .version = 1, .noun = "a format file"};
+constexpr FileKind kFormatFile = {.magic = "CairnDat", .version = 2, .noun = "a format file"};
 
 enum FormatField : std::size_t {
   kClusterIdAt = kFileBodyAt,
@@ -32,11 +32,11 @@ Bytes EncodeFormat(const DataFormat& format) {
 absl::StatusOr<DataFormat> DecodeFormat(std::string_view file_name, ByteView file) {
   if (file.size() >= kFileBodyAt && AsText(file.first(8)) == kFormatFile.magic) {
     const auto version = LoadLe<std::uint32_t>(file, kFileVersionAt);
-    if (version > kFormatFile.version) {
-      return absl::FailedPreconditionError(absl::StrFormat(
-          "%s says format %d, and this program knows formats up to %d: use the program that wrote "
-          "the data directory, or a newer one",
-          file_name, version, kFormatFile.version));
+    if (version != kFormatFile.version) {
+      return absl::FailedPreconditionError(
+          absl::StrFormat("%s says format %d, and this program knows format %d: use the program "
+                          "that wrote the data directory, or a newer one that knows both",
+                          file_name, version, kFormatFile.version));
     }
   }
   RETURN_IF_ERROR(CheckFile(kFormatFile, file_name, file, kFormatBytes));

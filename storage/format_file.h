@@ -20,7 +20,7 @@ struct DataFormat {
 inline constexpr const char* kFormatFileName = "format";
 
 Bytes EncodeFormat(const DataFormat& format);
-//   kFailedPrecondition  of a newer version
+//   kFailedPrecondition  of another version
 //   kDataLoss            not a format file, or damaged; `file_name` is what messages call it
 absl::StatusOr<DataFormat> DecodeFormat(std::string_view file_name, ByteView file);
 

@@ -27,7 +27,7 @@ namespace {
 
 const std::filesystem::path kGolden = CAIRN_GOLDEN_DATA;
 const char* const kNames[] = {
-    "format-v1", "partition.meta-v1", "manifest-v2",           "log-v1",   "cleaned-log-v1",
+    "format-v2", "partition.meta-v1", "manifest-v2",           "log-v1",   "cleaned-log-v1",
     "index-v1",  "frontier-v2",       "producers.snapshot-v1", "scrub-v1", "damaged-v1"};
 
 const TopicId kCluster = *ParseTopicId("c0ffee00-1234-4abc-8def-001122334455");
@@ -193,7 +193,7 @@ Bytes MadeFrontier() {
 Bytes Made(const std::string& name) {
   if (name == "scrub-v1") return EncodeScrubState(kScrubState);
   if (name == "damaged-v1") return EncodeDamagedSegments(kPartition, kDamagedSegments);
-  if (name == "format-v1") return EncodeFormat({kCluster, 16});
+  if (name == "format-v2") return EncodeFormat({kCluster, 16});
   if (name == "partition.meta-v1") return EncodePartitionMeta(kOrders);
   if (name == "log-v1") return MadeLog();
   if (name == "cleaned-log-v1") return MadeCleanedLog();
@@ -213,7 +213,7 @@ TEST_CASE("Golden: this program writes the pinned bytes", "[storage][golden]") {
 }
 
 TEST_CASE("Golden: format and partition.meta are read", "[storage][golden]") {
-  const auto format = DecodeFormat("format", Golden("format-v1"));
+  const auto format = DecodeFormat("format", Golden("format-v2"));
   REQUIRE(format.ok());
   CHECK(format->cluster_id == kCluster);
   CHECK(format->offsets_partitions == 16);
@@ -232,6 +232,13 @@ TEST_CASE("Golden: a list of damaged segments is read, and only by its partition
   CHECK(*segments == kDamagedSegments);
   const TopicPartition other{kPartition.topic, PartitionIndex(2)};
   CHECK(absl::IsDataLoss(DecodeDamagedSegments(other, file).status()));
+}
+
+// Before the first release; then every older version is to be read.
+TEST_CASE("Golden: the format before is refused by name", "[storage][golden]") {
+  const auto format = DecodeFormat("DATA/format", Golden("format-v1"));
+  CHECK(absl::IsFailedPrecondition(format.status()));
+  CHECK(std::string(format.status().message()).find("DATA/format says format 1") == 0);
 }
 
 TEST_CASE("Golden: a manifest is read", "[storage][golden]") {
