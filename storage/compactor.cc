@@ -255,8 +255,7 @@ absl::StatusOr<CleanedSegment> Compactor::Finish(SegmentWriter& writer,
                        .first_append_time = replaced.front()->extent().first_append_time,
                        .last_append_time = replaced.front()->extent().last_append_time,
                        .max_timestamp = writer.max_timestamp(),
-                       .fingerprint = writer.fingerprint(),
-                       .first_batch = writer.first_batch()};
+                       .fingerprint = writer.fingerprint()};
   SegmentCleaning cleaning{.generation = 1, .clean_end = std::min(end_, next_offset)};
   for (const std::shared_ptr<Segment>& segment : replaced) {
     const SealedSegment& extent = segment->extent();
@@ -264,9 +263,9 @@ absl::StatusOr<CleanedSegment> Compactor::Finish(SegmentWriter& writer,
     sealed.last_append_time = std::max(sealed.last_append_time, extent.last_append_time);
     cleaning.generation = std::max(cleaning.generation, segment->generation() + 1);
   }
-  CleanedSegment cleaned{
-      .segment = Segment::OnDisk(plan_.place, base, sealed, true, plan_.options, cleaning),
-      .replaced = std::move(replaced)};
+  CleanedSegment cleaned{.segment = Segment::OnDisk(plan_.place, base, sealed, true, plan_.options,
+                                                    writer.first_batch(), cleaning),
+                         .replaced = std::move(replaced)};
   RETURN_IF_ERROR(WithNames([&]() -> absl::Status {
     // Derived: the one of another segment, or none, is found out.
     (void)writer.index().Save(cleaned.segment->IndexPath());

@@ -14,7 +14,7 @@
 namespace cairn::storage {
 namespace {
 
-constexpr FileKind kFrontierFile = {.magic = "CairnFrt", .version = 2, .noun = "a frontier"};
+constexpr FileKind kFrontierFile = {.magic = "CairnFrt", .version = 1, .noun = "a frontier"};
 constexpr const char* kFileName = "frontier";
 
 enum FrontierField : std::size_t {
@@ -28,9 +28,7 @@ enum EntryField : std::size_t {
   kEndAt = 24,
   kSegmentBaseAt = 32,
   kPositionAt = 40,
-  kBatchLengthAt = 48,
-  kBatchCrcAt = 52,
-  kEntryBytes = 56,
+  kEntryBytes = 48,
 };
 
 // Partition numbers, with a topic id of zeros, of entries that are about the file itself.
@@ -58,27 +56,25 @@ std::uint32_t ChecksumOf(ByteView entry) {
   return Crc32c(copy);
 }
 
-void AppendEntry(Bytes& out, const DurableEnd& end) {
+void AppendEntry(Bytes& out, const TopicPartition& partition, std::int64_t end,
+                 std::int64_t segment_base = 0, std::int64_t position = 0) {
   const std::size_t begin = out.size();
-  AppendId(out, end.partition.topic);
-  AppendLe(out, end.partition.partition.value());
+  AppendId(out, partition.topic);
+  AppendLe(out, partition.partition.value());
   AppendLe(out, std::uint32_t{0});
-  AppendLe(out, end.end.value());
-  AppendLe(out, end.segment_base.value());
-  AppendLe(out, end.position);
-  AppendLe(out, end.first_batch.length);
-  AppendLe(out, end.first_batch.crc);
+  AppendLe(out, end);
+  AppendLe(out, segment_base);
+  AppendLe(out, position);
   const MutableBytes entry = MutableBytes(out).subspan(begin);
   StoreLe(entry, kCrcAt, ChecksumOf(entry));
 }
 
-// What is noted of a partition in place of an end.
-void AppendState(Bytes& out, const TopicPartition& partition, std::int64_t state) {
-  AppendEntry(out, DurableEnd{.partition = partition, .end = Offset(state), .segment_base = {}});
+void AppendEntry(Bytes& out, const DurableEnd& end) {
+  AppendEntry(out, end.partition, end.end.value(), end.segment_base.value(), end.position);
 }
 
 void AppendSpecial(Bytes& out, Special kind, std::int64_t end = 0) {
-  AppendState(out, {TopicId{}, PartitionIndex(kind)}, end);
+  AppendEntry(out, {TopicId{}, PartitionIndex(kind)}, end);
 }
 
 Bytes EncodeHeader(const TopicId& cluster_id) {
@@ -107,9 +103,7 @@ struct Frontier::Entry {
         end({{LoadId(slot, kTopicAt), PartitionIndex(LoadLe<std::int32_t>(slot, kPartitionAt))},
              Offset(LoadLe<std::int64_t>(slot, kEndAt)),
              Offset(LoadLe<std::int64_t>(slot, kSegmentBaseAt)),
-             LoadLe<std::int64_t>(slot, kPositionAt),
-             {LoadLe<std::uint32_t>(slot, kBatchLengthAt),
-              LoadLe<std::uint32_t>(slot, kBatchCrcAt)}}) {}
+             LoadLe<std::int64_t>(slot, kPositionAt)}) {}
 
   bool whole() const { return expected_crc == found_crc; }
   bool is(Special kind) const { return end.partition == TopicPartition{{}, PartitionIndex(kind)}; }
@@ -131,7 +125,7 @@ Bytes Frontier::Encode(const TopicId& cluster_id, std::int32_t start,
                        std::span<const TopicPartition> unknown, std::span<const DurableEnd> ends) {
   Bytes bytes = EncodeHeader(cluster_id);
   AppendSpecial(bytes, kInUse, start);
-  for (const TopicPartition& partition : unknown) AppendState(bytes, partition, kUnknown);
+  for (const TopicPartition& partition : unknown) AppendEntry(bytes, partition, kUnknown);
   for (const DurableEnd& end : ends) AppendEntry(bytes, end);
   return bytes;
 }
@@ -326,7 +320,7 @@ absl::Status Frontier::Forget(const TopicPartition& partition) {
   forgotten_.insert(partition);
   if (!ends_.contains(partition) && !unknown_.contains(partition)) return absl::OkStatus();
   Bytes entry;
-  AppendState(entry, partition, kForgotten);
+  AppendEntry(entry, partition, kForgotten);
   RETURN_IF_ERROR(WriteLocked(entry));
   ends_.erase(partition);
   unknown_.erase(partition);
@@ -342,7 +336,7 @@ absl::Status Frontier::CloseClean(std::span<const TopicPartition> not_closed) {
   const std::lock_guard lock(mutex_);
   // First what it follows, so that a clean stop is never seen without it.
   Bytes entries;
-  for (const TopicPartition& partition : not_closed) AppendState(entries, partition, kNotClosed);
+  for (const TopicPartition& partition : not_closed) AppendEntry(entries, partition, kNotClosed);
   RETURN_IF_ERROR(WriteLocked(entries));
   RETURN_IF_ERROR(SyncLocked());
   entries.clear();

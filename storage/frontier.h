@@ -14,7 +14,6 @@
 #include "absl/status/statusor.h"
 
 #include "protocol/types.h"
-#include "storage/batch_mark.h"
 #include "storage/file.h"
 #include "storage/reserve.h"
 
@@ -23,10 +22,9 @@ namespace cairn::storage {
 // How far one partition is durable, and where in its files that is.
 struct DurableEnd {
   TopicPartition partition;
-  Offset end;                  // one past the last durable record
-  Offset segment_base;         // the segment that was active
-  std::int64_t position = 0;   // the byte in it where `end` would be appended
-  BatchMark first_batch = {};  // of that segment, by which its file is known again
+  Offset end;                 // one past the last durable record
+  Offset segment_base;        // the segment that was active
+  std::int64_t position = 0;  // the byte in it where `end` would be appended
 
   bool operator==(const DurableEnd&) const = default;
 };

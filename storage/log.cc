@@ -79,7 +79,7 @@ absl::StatusOr<Offset> Log::Append(MutableBytes batch, Timestamp now) {
   const absl::StatusOr<RecordBatchView> view = RecordBatchView::ParseHeader(batch);
   CAIRN_CHECK(view.ok() && view->size() == batch.size());
   const std::int64_t offsets = std::int64_t{view->last_offset_delta()} + 1;
-  RETURN_IF_ERROR(Judge(MakeRoom(batch.size(), offsets, now)));
+  RETURN_IF_ERROR(Judge(MakeRoom(batch, offsets, now)));
   const Offset base = log_end_;
   StampBatch(batch, base, leader_epoch());
   RETURN_IF_ERROR(
@@ -90,20 +90,34 @@ absl::StatusOr<Offset> Log::Append(MutableBytes batch, Timestamp now) {
   return base;
 }
 
-absl::Status Log::MakeRoom(std::size_t size, std::int64_t offsets, Timestamp now) {
-  if (segments_.empty()) return BeginSegment(size, now);
+absl::Status Log::MakeRoom(ByteView batch, std::int64_t offsets, Timestamp now) {
+  if (segments_.empty()) return BeginSegment(batch, now);
   const Segment& last = *segments_.back();
   if (last.is_growing()) {
     const bool is_old =
         last.length() > 0 && now - last.extent().first_append_time >= options_.roll_ms();
-    if (!is_old && last.HasRoomFor(size, offsets, SegmentBytes())) return absl::OkStatus();
-    return BeginSegment(size, now);
+    if (is_old || !last.HasRoomFor(batch.size(), offsets, SegmentBytes())) {
+      return BeginSegment(batch, now);
+    }
+    return last.length() > 0 ? absl::OkStatus() : NoteFirst(batch);
   }
-  if (last.length() == 0) return ContinueLast(now);
-  if (MayContinue(last, now) && last.length() + static_cast<std::int64_t>(size) <= SegmentBytes()) {
-    return ContinueLast(now);
+  if (last.length() == 0) {
+    RETURN_IF_ERROR(ContinueLast(now));
+    return NoteFirst(batch);
   }
-  return BeginSegment(size, now);
+  const std::int64_t length = last.length() + static_cast<std::int64_t>(batch.size());
+  if (MayContinue(last, now) && length <= SegmentBytes()) return ContinueLast(now);
+  return BeginSegment(batch, now);
+}
+
+// The one for which it was begun did not get in.
+absl::Status Log::NoteFirst(ByteView batch) {
+  const Segment& last = *segments_.back();
+  const BatchMark first_batch = BatchMark::Of(batch);
+  if (manifest_->state().segments.back().first_batch == first_batch) return absl::OkStatus();
+  return Note(SegmentOpened{.base = last.base(),
+                            .first_append_time = last.extent().first_append_time,
+                            .first_batch = first_batch});
 }
 
 bool Log::MayContinue(const Segment& last, Timestamp now) const {
@@ -124,14 +138,14 @@ absl::Status Log::Note(const ManifestEntry& entry) {
   return absl::OkStatus();
 }
 
-absl::Status Log::BeginSegment(std::size_t size, Timestamp now) {
+absl::Status Log::BeginSegment(ByteView batch, Timestamp now) {
   Reserve& room = data_dir_.reserve();
-  if (place_->uses_reserve) return room.Through([&] { return TryBeginSegment(size, now); });
+  if (place_->uses_reserve) return room.Through([&] { return TryBeginSegment(batch, now); });
   RETURN_IF_ERROR(room.Admit());
-  return TryBeginSegment(size, now);
+  return TryBeginSegment(batch, now);
 }
 
-absl::Status Log::TryBeginSegment(std::size_t size, Timestamp now) {
+absl::Status Log::TryBeginSegment(ByteView batch, Timestamp now) {
   if (manifest_ == nullptr) {
     ++directory_changes_;
     ASSIGN_OR_RETURN(File meta, data_dir_.CreatePartition(identity_));
@@ -142,8 +156,9 @@ absl::Status Log::TryBeginSegment(std::size_t size, Timestamp now) {
   }
   ++directory_changes_;
   ASSIGN_OR_RETURN(std::shared_ptr<Segment> segment,
-                   Segment::Create(place_, log_end_, options_, size, now));
-  if (absl::Status noted = Note(SegmentOpened{.base = log_end_, .first_append_time = now});
+                   Segment::Create(place_, log_end_, options_, batch.size(), now));
+  if (absl::Status noted = Note(SegmentOpened{
+          .base = log_end_, .first_append_time = now, .first_batch = BatchMark::Of(batch)});
       !noted.ok()) {
     RETURN_IF_ERROR(segment->Remove());
     return noted;

@@ -228,9 +228,10 @@ class Log {
   absl::Status Judge(const absl::Status& status);
   std::int64_t SegmentBytes() const;
   std::size_t Compactable(Offset below, const CompactionTime& time) const;
-  absl::Status MakeRoom(std::size_t size, std::int64_t offsets, Timestamp now);
-  absl::Status BeginSegment(std::size_t size, Timestamp now);
-  absl::Status TryBeginSegment(std::size_t size, Timestamp now);
+  absl::Status MakeRoom(ByteView batch, std::int64_t offsets, Timestamp now);
+  absl::Status NoteFirst(ByteView batch);
+  absl::Status BeginSegment(ByteView batch, Timestamp now);
+  absl::Status TryBeginSegment(ByteView batch, Timestamp now);
   absl::Status ContinueLast(Timestamp now);
   bool MayContinue(const Segment& last, Timestamp now) const;
   absl::Status Note(const ManifestEntry& entry);

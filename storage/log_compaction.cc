@@ -98,7 +98,8 @@ absl::StatusOr<Log::Trim> Log::Swap(const CleanedSegment& cleaned) {
   RETURN_IF_ERROR(Judge(manifest_->Append(SegmentSwapped{.base = segment.base(),
                                                          .generation = segment.generation(),
                                                          .clean_end = segment.clean_end(),
-                                                         .sealed = segment.extent()})));
+                                                         .sealed = segment.extent(),
+                                                         .first_batch = segment.first_batch()})));
   Trim swap;
   swap.manifest = manifest_->TakeUnsynced();
   swap.dropped = cleaned.replaced;

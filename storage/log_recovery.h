@@ -55,8 +55,8 @@ class LogRecovery {
   absl::Status LookAgain(const ManifestSegment& segment);
   absl::Status ForgetDamaged();
   Outcome Offline(Offset from, const absl::Status& what);
-  void Add(const ManifestSegment& segment, Offset next, std::int64_t length, Timestamp modified,
-           const BatchMark& first_batch);
+  void Add(const ManifestSegment& segment, Offset next, std::int64_t length, Timestamp modified);
+  absl::Status CheckFirstBatch(const ManifestSegment& segment, const File& file);
   absl::Status FinishEnds();
   void RaiseEpoch();
   absl::Status MakeDurable();

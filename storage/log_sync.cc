@@ -41,11 +41,8 @@ DurableEnd Log::End() const {
     return {.partition = id(), .end = log_end_, .segment_base = log_end_, .position = 0};
   }
   const Segment& last = *segments_.back();
-  return {.partition = id(),
-          .end = log_end_,
-          .segment_base = last.base(),
-          .position = last.length(),
-          .first_batch = last.extent().first_batch};
+  return {
+      .partition = id(), .end = log_end_, .segment_base = last.base(), .position = last.length()};
 }
 
 SyncPlan Log::TakeUnsynced() {

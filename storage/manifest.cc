@@ -47,13 +47,13 @@ std::vector<ManifestEntry> EntriesOf(const ManifestState& state) {
     entries.push_back(LeaderEpochRaised{start.epoch, start.first_offset});
   }
   for (const ManifestSegment& segment : state.segments) {
-    entries.push_back(SegmentOpened{segment.base, segment.first_append_time});
+    entries.push_back(SegmentOpened{segment.base, segment.first_append_time, segment.first_batch});
     if (!segment.sealed) continue;
     if (segment.generation == 0) {
       entries.push_back(SegmentSealed{segment.base, *segment.sealed});
     } else {
-      entries.push_back(
-          SegmentSwapped{segment.base, segment.generation, segment.clean_end, *segment.sealed});
+      entries.push_back(SegmentSwapped{segment.base, segment.generation, segment.clean_end,
+                                       *segment.sealed, segment.first_batch});
     }
   }
   return entries;

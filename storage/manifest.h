@@ -32,7 +32,6 @@ struct SealedSegment {
   Timestamp last_append_time;
   Timestamp max_timestamp;        // the greatest in its records
   std::uint64_t fingerprint = 0;  // XXH3 of the .log file
-  BatchMark first_batch = {};     // by which the file is known again
 
   friend bool operator==(const SealedSegment&, const SealedSegment&) = default;
 };
@@ -48,6 +47,8 @@ struct ManifestSegment {
   std::uint32_t generation = 0;
   // Of a cleaned one: its records below are each the newest of their key up to there.
   Offset clean_end{};
+  // By which its file is known again.
+  BatchMark first_batch = {};
 
   friend bool operator==(const ManifestSegment&, const ManifestSegment&) = default;
 };
@@ -73,6 +74,7 @@ struct ManifestState {
 struct SegmentOpened {  // a new last segment is begun (or one that never got a record, again)
   Offset base;
   Timestamp first_append_time;
+  BatchMark first_batch = {};
 };
 struct SegmentSealed {
   Offset base;
@@ -98,6 +100,7 @@ struct SegmentSwapped {
   std::uint32_t generation = 0;  // above those of the replaced
   Offset clean_end;
   SealedSegment sealed;
+  BatchMark first_batch = {};
 };
 // When it was appended the file's bytes before `end` were durable. Append sees to it.
 struct ManifestSynced {

@@ -38,9 +38,9 @@ static_assert(std::variant_size_v<ManifestEntry> == kSynced);
 constexpr std::size_t PayloadBytes(std::uint8_t kind) {
   switch (kind) {
     case kOpened:
-      return 16;
+      return 24;
     case kSealed:
-      return 64;
+      return 56;
     case kReopened:
     case kDropped:
     case kLogStart:
@@ -68,6 +68,7 @@ struct PayloadWriter {
   void operator()(const SegmentOpened& e) const {
     AppendLe(out, e.base.value());
     AppendLe(out, e.first_append_time.value());
+    Write(e.first_batch);
   }
   void operator()(const SegmentSealed& e) const {
     AppendLe(out, e.base.value());
@@ -85,6 +86,7 @@ struct PayloadWriter {
     AppendLe(out, std::uint64_t{e.generation});
     AppendLe(out, e.clean_end.value());
     Write(e.sealed);
+    Write(e.first_batch);
   }
   void operator()(const ManifestSynced& e) const { AppendLe(out, e.end); }
 
@@ -95,8 +97,10 @@ struct PayloadWriter {
     AppendLe(out, sealed.last_append_time.value());
     AppendLe(out, sealed.max_timestamp.value());
     AppendLe(out, sealed.fingerprint);
-    AppendLe(out, sealed.first_batch.length);
-    AppendLe(out, sealed.first_batch.crc);
+  }
+  void Write(const BatchMark& mark) const {
+    AppendLe(out, mark.length);
+    AppendLe(out, mark.crc);
   }
 };
 
@@ -111,14 +115,19 @@ ManifestEntry ReadPayload(std::uint8_t kind, ByteReader reader) {
     facts.last_append_time = time();
     facts.max_timestamp = time();
     facts.fingerprint = reader.Le<std::uint64_t>();
-    facts.first_batch.length = reader.Le<std::uint32_t>();
-    facts.first_batch.crc = reader.Le<std::uint32_t>();
     return facts;
+  };
+  const auto mark = [&] {
+    BatchMark first_batch;
+    first_batch.length = reader.Le<std::uint32_t>();
+    first_batch.crc = reader.Le<std::uint32_t>();
+    return first_batch;
   };
   switch (kind) {
     case kOpened: {
       const Offset base = offset();
-      return SegmentOpened{base, time()};
+      const Timestamp first_append_time = time();
+      return SegmentOpened{base, first_append_time, mark()};
     }
     case kSealed: {
       const Offset base = offset();
@@ -130,7 +139,8 @@ ManifestEntry ReadPayload(std::uint8_t kind, ByteReader reader) {
       const auto generation = static_cast<std::uint32_t>(
           std::min<std::uint64_t>(reader.Le<std::uint64_t>(), kGenerationMax + 1));
       const Offset clean_end = offset();
-      return SegmentSwapped{base, generation, clean_end, sealed()};
+      const SealedSegment facts = sealed();
+      return SegmentSwapped{base, generation, clean_end, facts, mark()};
     }
     case kReopened:
       return SegmentReopened{offset()};
@@ -172,6 +182,7 @@ struct Applier {
       ManifestSegment& last = state.segments.back();
       if (last.base == e.base && !last.sealed) {
         last.first_append_time = e.first_append_time;
+        last.first_batch = e.first_batch;
         return absl::OkStatus();
       }
       const Offset above = last.sealed ? last.sealed->next_offset - 1 : last.base;
@@ -180,7 +191,8 @@ struct Applier {
                                       e.base.value(), last.base.value(), above.value()));
       }
     }
-    state.segments.push_back({e.base, e.first_append_time, std::nullopt});
+    state.segments.push_back(
+        {.base = e.base, .first_append_time = e.first_append_time, .first_batch = e.first_batch});
     return absl::OkStatus();
   }
 
@@ -251,7 +263,12 @@ struct Applier {
                                     e.base.value(), e.generation, e.sealed.length,
                                     e.sealed.next_offset.value()));
     }
-    *first = {e.base, e.sealed.first_append_time, e.sealed, e.generation, e.clean_end};
+    *first = {.base = e.base,
+              .first_append_time = e.sealed.first_append_time,
+              .sealed = e.sealed,
+              .generation = e.generation,
+              .clean_end = e.clean_end,
+              .first_batch = e.first_batch};
     state.segments.erase(std::next(first), end);
     return absl::OkStatus();
   }

@@ -13,6 +13,7 @@
 #include "storage/fingerprint.h"
 #include "storage/index.h"
 #include "storage/index_witness.h"
+#include "storage/list_reach.h"
 #include "storage/log.h"
 #include "storage/partition_meta.h"
 #include "storage/producer_table.h"
@@ -91,6 +92,14 @@ absl::StatusOr<Manifest::Contents> PartitionRepair::TakeManifest() {
                                     contents->torn_tail.size());
     return RebuildManifest();
   }
+  if (durable_.has_value() && known_.has_frontier) {
+    const absl::Status reaches = CheckListReaches(contents->state, *durable_);
+    if (!reaches.ok()) {
+      manifest_why_ =
+          absl::StrFormat("%s; made anew from the segments", std::string(reaches.message()));
+      return RebuildManifest();
+    }
+  }
   return contents;
 }
 
@@ -117,9 +126,11 @@ absl::StatusOr<Manifest::Contents> PartitionRepair::RebuildManifest() {
       continue;
     }
     const auto rest = std::span(names).subspan(i);
-    ASSIGN_OR_RETURN(const bool is_contradicted, IsContradicted(names[i]));
+    ASSIGN_OR_RETURN(const bool is_contradicted, IsContradicted(names[i], salvaged));
     if (is_contradicted) {
-      MoveAway(rest, "without a manifest its index speaks against it, or it follows such a one");
+      MoveAway(rest,
+               "what is left of the manifest, or its index, speaks against it, or it follows such "
+               "a one");
       break;
     }
     ASSIGN_OR_RETURN(ManifestSegment segment, ReadSegment(names[i], rest.size() == 1, state));
@@ -143,14 +154,20 @@ absl::StatusOr<Manifest::Contents> PartitionRepair::RebuildManifest() {
   return contents;
 }
 
-// Its index is of a file of another length that this one cannot have come from: it may be another
-// partition's.
-absl::StatusOr<bool> PartitionRepair::IsContradicted(const SegmentFileName& name) const {
+// What is left of the old manifest knows it by another first batch, or its index is of a file of
+// another length that this one cannot have come from: it may be another partition's.
+absl::StatusOr<bool> PartitionRepair::IsContradicted(const SegmentFileName& name,
+                                                     const ManifestState& salvaged) const {
+  ASSIGN_OR_RETURN(const File file,
+                   File::OpenForReading(directory_ / LogFileName(name.base, name.generation)));
+  for (const ManifestSegment& known : salvaged.segments) {
+    if (name != SegmentFileName{known.base, known.generation}) continue;
+    const absl::Status is_right = known.first_batch.CheckIn(file);
+    if (!is_right.ok()) return absl::IsDataLoss(is_right) ? absl::StatusOr<bool>(true) : is_right;
+  }
   const fs::path index_path = directory_ / IndexFileName(name.base, name.generation);
   const std::optional<std::int64_t> length = Index::LogLengthIn(index_path, name.base);
   if (!length.has_value()) return false;
-  ASSIGN_OR_RETURN(const File file,
-                   File::OpenForReading(directory_ / LogFileName(name.base, name.generation)));
   ASSIGN_OR_RETURN(const std::int64_t size, file.Size());
   if (size == *length) return false;
   ASSIGN_OR_RETURN(const Index index, Index::Load(index_path, name.base, *length));
@@ -174,6 +191,7 @@ absl::StatusOr<ManifestSegment> PartitionRepair::ReadSegment(const SegmentFileNa
                           .generation = name.generation,
                           // How far it was cleaned is not known: it will be once more.
                           .clean_end = name.generation > 0 ? name.base : Offset(0)};
+  ASSIGN_OR_RETURN(segment.first_batch, BatchMark::In(file));
   BatchScan scan(file, {.end = size,
                         .next_offset = name.base,
                         .depth = BatchScan::Depth::kHeaders,
@@ -209,7 +227,6 @@ absl::StatusOr<SealedSegment> PartitionRepair::Extent(const ManifestSegment& seg
   BatchScan scan(file,
                  {.end = end, .next_offset = segment.base, .cleaned = segment.generation > 0});
   while (scan.Next()) {
-    if (scan.batch_position() == 0) sealed.first_batch = BatchMark::Of(scan.batch().bytes());
     fingerprint.Add(scan.batch().bytes());
     index.Note(scan.batch().base_offset(), scan.batch().next_offset(),
                static_cast<std::int64_t>(scan.batch().size()), scan.batch().max_timestamp());
@@ -274,7 +291,6 @@ absl::Status PartitionRepair::Mend(const PartitionVerifier& verifier) {
   } else {
     end_.segment_base = state_.segments.back().base;
     end_.position = verifier.end_position();
-    end_.first_batch = verifier.end_segment();
   }
   if (verifier.first_break().has_value()) RETURN_IF_ERROR(CutAt(*verifier.first_break()));
   MoveStaleAway();
@@ -344,7 +360,6 @@ absl::Status PartitionRepair::CutAt(PartitionVerifier::Break at) {
   end_.end = std::max(at.offset, state_.log_start);
   end_.segment_base = end_.end;
   end_.position = 0;
-  end_.first_batch = {};
   if (state_.segments.empty()) {
     state_.log_start = end_.end;
   } else {
@@ -356,7 +371,6 @@ absl::Status PartitionRepair::CutAt(PartitionVerifier::Break at) {
         Extent(last, is_cut ? at.position
                             : SizeOf(directory_ / LogFileName(last.base, last.generation))));
     end_.position = extent.length;
-    end_.first_batch = extent.first_batch;
   }
   // Later epochs begin past the end: whoever saw their records is told that they are gone.
   std::erase_if(state_.epochs,

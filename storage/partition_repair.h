@@ -40,7 +40,8 @@ class PartitionRepair {
  private:
   absl::StatusOr<Manifest::Contents> TakeManifest();
   absl::StatusOr<Manifest::Contents> RebuildManifest();
-  absl::StatusOr<bool> IsContradicted(const SegmentFileName& name) const;
+  absl::StatusOr<bool> IsContradicted(const SegmentFileName& name,
+                                      const ManifestState& salvaged) const;
   absl::StatusOr<ManifestSegment> ReadSegment(const SegmentFileName& name, bool is_last,
                                               ManifestState& state) const;
   absl::StatusOr<SealedSegment> Extent(const ManifestSegment& segment, std::int64_t end) const;

@@ -11,6 +11,7 @@
 #include "protocol/status.h"
 #include "storage/damaged_segments.h"
 #include "storage/leftover.h"
+#include "storage/list_reach.h"
 #include "storage/log.h"
 #include "storage/partition_meta.h"
 #include "storage/producer_table.h"
@@ -124,7 +125,13 @@ absl::StatusOr<bool> PartitionVerifier::ReadManifest() {
   manifest_ = *std::move(contents);
   CheckOwner();
   known_ = known_.Of(manifest_.partition);
-  if (!manifest_.torn_tail.empty()) {
+  const std::optional<DurableEnd> durable =
+      known_.has_frontier ? known_.frontier->Find(manifest_.partition) : std::nullopt;
+  const absl::Status reaches =
+      durable.has_value() ? CheckListReaches(manifest_.state, *durable) : absl::OkStatus();
+  if (!reaches.ok()) {
+    findings_.Damage(path, manifest_.end, reaches);
+  } else if (!manifest_.torn_tail.empty()) {
     std::string reason =
         absl::StrFormat("%d bytes at the end are no entry", manifest_.torn_tail.size());
     if (known_.was_clean || !known_.has_frontier) {

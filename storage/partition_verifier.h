@@ -10,7 +10,6 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 
-#include "storage/batch_mark.h"
 #include "storage/epoch_history.h"
 #include "storage/file.h"
 #include "storage/findings.h"
@@ -61,8 +60,6 @@ class PartitionVerifier {
   const std::vector<SegmentFileName>& strangers() const { return strangers_; }
   // Where the last segment was read to, and which offset comes next: the log's end, if no break.
   std::int64_t end_position() const { return end_position_; }
-  // What that segment is known by.
-  const BatchMark& end_segment() const { return end_segment_; }
   Offset end_offset() const { return expected_; }
   // The frontier knows less of this partition than what was written only once it was durable.
   bool frontier_is_short() const { return frontier_is_short_; }
@@ -85,7 +82,7 @@ class PartitionVerifier {
   void CheckMeta();
   void CheckOwner();
   absl::Status CheckSegment(const ManifestSegment& segment, std::optional<Offset> next);
-  BatchMark MarkOf(const ManifestSegment& segment) const;
+  absl::Status CheckFirstBatch(const ManifestSegment& segment, const File& file);
   absl::Status ScanSegment(const ManifestSegment& segment, const File& file, const Reach& reach);
   void CheckSealed(const ManifestSegment& segment, const Index& index, std::uint64_t fingerprint);
   std::optional<Reach> ReachOf(const ManifestSegment& segment, std::optional<Offset> next,
@@ -112,7 +109,6 @@ class PartitionVerifier {
   std::vector<Excess> excesses_;
   std::vector<SegmentFileName> strangers_;
   std::int64_t end_position_ = 0;
-  BatchMark end_segment_;
   bool frontier_is_short_ = false;
   ProducerId next_producer_{0};
 };

@@ -45,11 +45,14 @@ void PartitionVerifier::CheckSize(const ManifestSegment& segment, bool is_last, 
   }
 }
 
-// What the segment is known by, as far as anything tells.
-BatchMark PartitionVerifier::MarkOf(const ManifestSegment& segment) const {
-  if (segment.sealed.has_value()) return segment.sealed->first_batch;
-  const bool is_active = durable_.has_value() && durable_->segment_base == segment.base;
-  return is_active ? durable_->first_batch : BatchMark{};
+// kDataLoss: the file begins with another batch than the one the segment is known by, and that one
+// must be there.
+absl::Status PartitionVerifier::CheckFirstBatch(const ManifestSegment& segment, const File& file) {
+  const absl::Status is_right = segment.first_batch.CheckIn(file);
+  const bool is_durable = durable_.has_value() && durable_->end > segment.base;
+  if (!absl::IsDataLoss(is_right) || segment.sealed.has_value() || is_durable) return is_right;
+  ASSIGN_OR_RETURN(const BatchMark found, BatchMark::In(file));
+  return found.length > 0 && !known_.has_frontier ? is_right : absl::OkStatus();
 }
 
 absl::Status PartitionVerifier::CheckSegment(const ManifestSegment& segment,
@@ -77,7 +80,7 @@ absl::Status PartitionVerifier::CheckSegment(const ManifestSegment& segment,
   RETURN_IF_ERROR(file.status());
   ASSIGN_OR_RETURN(const std::int64_t size, file->Size());
   CheckSize(segment, !next.has_value(), size);
-  const absl::Status is_right = MarkOf(segment).CheckIn(*file);
+  const absl::Status is_right = CheckFirstBatch(segment, *file);
   if (absl::IsDataLoss(is_right)) {
     // Nothing in it counts.
     findings_.Damage(path, 0, is_right);
@@ -101,7 +104,6 @@ absl::Status PartitionVerifier::ScanSegment(const ManifestSegment& segment, cons
                                             const Reach& reach) {
   Index index(segment.base);
   Fingerprint fingerprint;
-  BatchMark first_batch;
   BatchScan scan(file, {.end = reach.end,
                         .next_offset = segment.base,
                         .epochs = &epochs_,
@@ -109,7 +111,6 @@ absl::Status PartitionVerifier::ScanSegment(const ManifestSegment& segment, cons
                         .cleaned = segment.generation > 0});
   while (scan.Next()) {
     const RecordBatchView& batch = scan.batch();
-    if (scan.batch_position() == 0) first_batch = BatchMark::Of(batch.bytes());
     fingerprint.Add(batch.bytes());
     index.Note(batch.base_offset(), batch.next_offset(), static_cast<std::int64_t>(batch.size()),
                batch.max_timestamp());
@@ -119,7 +120,6 @@ absl::Status PartitionVerifier::ScanSegment(const ManifestSegment& segment, cons
   findings_.summary.bytes += scan.position();
   findings_.Progress();
   end_position_ = scan.position();
-  end_segment_ = first_batch;
   expected_ = scan.next_offset();
   if (!scan.status().ok() && !absl::IsDataLoss(scan.status())) return scan.status();
   if (!scan.status().ok()) {

@@ -7,6 +7,7 @@
 #include "protocol/error_code.h"
 #include "protocol/limits.h"
 #include "protocol/status.h"
+#include "storage/list_reach.h"
 #include "storage/log_recovery.h"
 #include "storage/seeded_bug.h"
 #include "storage/segment_name.h"
@@ -138,6 +139,15 @@ absl::StatusOr<bool> LogRecovery::OpenManifest() {
     return false;
   }
   RETURN_IF_ERROR(manifest.status());
+  if (durable_.has_value()) {
+    const absl::Status is_whole = CheckListReaches((*manifest)->state(), *durable_);
+    if (!is_whole.ok()) {
+      Offline(Offset(0), absl::DataLossError(absl::StrFormat(
+                             "%s: %s", (log_.place_->directory / kManifestFileName).string(),
+                             std::string(is_whole.message()))));
+      return false;
+    }
+  }
   log_.manifest_ = *std::move(manifest);
   log_.manifest_->UseReserve(log_.data_dir_.reserve());
   if (NeedsSync()) RETURN_IF_ERROR(log_.manifest_->SyncLeftovers());
@@ -156,16 +166,15 @@ absl::StatusOr<bool> LogRecovery::OpenManifest() {
 }
 
 void LogRecovery::Add(const ManifestSegment& segment, Offset next, std::int64_t length,
-                      Timestamp modified, const BatchMark& first_batch) {
+                      Timestamp modified) {
   const SealedSegment extent{.next_offset = next,
                              .length = length,
                              .first_append_time = segment.first_append_time,
                              .last_append_time = std::max(modified, segment.first_append_time),
                              .max_timestamp = Segment::kUnknownTime,
-                             .fingerprint = 0,
-                             .first_batch = first_batch};
-  log_.segments_.push_back(
-      Segment::OnDisk(log_.place_, segment.base, extent, false, log_.options_));
+                             .fingerprint = 0};
+  log_.segments_.push_back(Segment::OnDisk(log_.place_, segment.base, extent, false, log_.options_,
+                                           segment.first_batch));
   expected_ = next;
 }
 
@@ -195,9 +204,9 @@ absl::StatusOr<LogRecovery::Outcome> LogRecovery::TakeSealed(const ManifestSegme
       RETURN_IF_ERROR(Cut(file, segment.sealed->length, size, segment.sealed->next_offset));
     }
   }
-  log_.segments_.push_back(
-      Segment::OnDisk(log_.place_, segment.base, *segment.sealed, true, log_.options_,
-                      {.generation = segment.generation, .clean_end = segment.clean_end}));
+  log_.segments_.push_back(Segment::OnDisk(
+      log_.place_, segment.base, *segment.sealed, true, log_.options_, segment.first_batch,
+      {.generation = segment.generation, .clean_end = segment.clean_end}));
   expected_ = segment.sealed->next_offset;
   return Outcome::kGoOn;
 }
@@ -218,28 +227,41 @@ absl::StatusOr<LogRecovery::Outcome> LogRecovery::TakeUnsealed(const ManifestSeg
     return Outcome::kStop;
   }
   ASSIGN_OR_RETURN(const File file, File::OpenForWriting(path));
+  RETURN_IF_ERROR(CheckFirstBatch(segment, file));
+  if (!report_.damage.ok()) return Outcome::kStop;
   ASSIGN_OR_RETURN(const std::int64_t size, file.Size());
-  const bool is_active = durable_.has_value() && durable_->segment_base == segment.base;
-  if (is_active) {
-    const absl::Status is_right = durable_->first_batch.CheckIn(file);
-    if (absl::IsDataLoss(is_right)) return Offline(segment.base, is_right);
-    RETURN_IF_ERROR(is_right);
-  }
   if (was_clean_) {
     ASSIGN_OR_RETURN(const Timestamp modified, file.ModifiedAt());
+    const bool is_active = durable_.has_value() && durable_->segment_base == segment.base;
     if (next.has_value() && !is_active) {
-      ASSIGN_OR_RETURN(const BatchMark first_batch, BatchMark::In(file));
-      Add(segment, *next, size, modified, first_batch);
+      Add(segment, *next, size, modified);
       return Outcome::kGoOn;
     }
     if (!next.has_value() && is_active && durable_->position == size) {
-      Add(segment, durable_->end, size, modified, durable_->first_batch);
+      Add(segment, durable_->end, size, modified);
       return Outcome::kGoOn;
     }
   } else if (NeedsSync()) {
     RETURN_IF_ERROR(file.Sync());
   }
   return ScanTail(segment, file, size, next);
+}
+
+// The file begins with the batch that the segment was begun for, or may be another segment's. Where
+// nothing in it was durable, that batch may never have arrived.
+absl::Status LogRecovery::CheckFirstBatch(const ManifestSegment& segment, const File& file) {
+  const absl::Status is_right = segment.first_batch.CheckIn(file);
+  if (!absl::IsDataLoss(is_right)) return is_right;
+  const bool is_durable = was_clean_ ? durable_.has_value() && durable_->end > segment.base
+                                     : IsBelowFrontier(segment.base);
+  ASSIGN_OR_RETURN(const BatchMark found, BatchMark::In(file));
+  if (is_durable || (found.length > 0 && !knows_frontier_)) {
+    Offline(segment.base, is_right);
+    return absl::OkStatus();
+  }
+  if (found.length == 0) return absl::OkStatus();  // what stands there is no batch: the scan tells
+  ASSIGN_OR_RETURN(const std::int64_t size, file.Size());
+  return Cut(file, 0, size, segment.base);
 }
 
 // At a segment that was just taken, if damage was found in it before: what stands behind that must
@@ -292,9 +314,7 @@ absl::StatusOr<LogRecovery::Outcome> LogRecovery::ScanTail(const ManifestSegment
   while (scan.Next()) changed_ = true;
   report_.bytes_scanned += scan.position() - from.position;
   if (!scan.status().ok() && !absl::IsDataLoss(scan.status())) return scan.status();
-  ASSIGN_OR_RETURN(const BatchMark first_batch, BatchMark::In(file));
-  Add(segment, scan.next_offset(), scan.position(), modified,
-      scan.position() > 0 ? first_batch : BatchMark{});
+  Add(segment, scan.next_offset(), scan.position(), modified);
   if (!scan.status().ok()) return Torn(segment, file, size, scan);
   const Offset wanted = next.has_value() ? *next : (durable_ ? durable_->end : segment.base);
   const bool is_short = scan.next_offset() < wanted;

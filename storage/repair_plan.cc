@@ -13,6 +13,7 @@
 #include "storage/manifest.h"
 #include "storage/partition_meta.h"
 #include "storage/rebuild_request.h"
+#include "storage/segment_name.h"
 
 namespace cairn::storage {
 namespace {
@@ -99,13 +100,22 @@ absl::Status RepairPlanner::FindPartitions() {
   if (error) return ErrnoError("list", data_dir_, error.value());
   std::sort(names.begin(), names.end());
   for (const std::string& name : names) {
+    ASSIGN_OR_RETURN(const std::optional<std::string> before, NameBefore(name));
+    if (before.has_value()) {
+      renamed_.insert(name);
+      plan_.remarks.push_back(absl::StrFormat(
+          "%s: left as it is, because its files say that it is %s: give it that name "
+          "back, and repair again",
+          name, *before));
+      continue;
+    }
     if (const std::optional<LogIdentity> identity = Identify(name)) {
       partitions_.emplace(name, *identity);
     }
   }
   // Where its own files do not say, the topic's other partitions do.
   for (const std::string& name : names) {
-    if (partitions_.contains(name)) continue;
+    if (partitions_.contains(name) || renamed_.contains(name)) continue;
     const PartitionName wanted = *ParsePartitionDirectory(name);
     const auto sibling = std::find_if(
         partitions_.begin(), partitions_.end(),
@@ -130,8 +140,39 @@ std::optional<LogIdentity> RepairPlanner::Identify(const std::string& directory)
   const absl::StatusOr<LogIdentity> meta = ReadPartitionMeta(data_dir_ / directory);
   if (meta.ok() && PartitionDirectory(*meta) == directory) return *meta;
   const absl::StatusOr<Manifest::Contents> manifest = Manifest::Read(data_dir_ / directory);
-  if (!manifest.ok() || manifest->partition.partition != name.partition) return std::nullopt;
-  return LogIdentity{manifest->partition.topic, name.topic_name, name.partition};
+  const bool names_another_topic = meta.ok() && manifest.ok() &&
+                                   meta->topic == manifest->partition.topic &&
+                                   meta->name != name.topic_name;
+  if (manifest.ok() && manifest->partition.partition == name.partition && !names_another_topic) {
+    return LogIdentity{manifest->partition.topic, name.topic_name, name.partition};
+  }
+  if (meta.ok() && meta->name == name.topic_name) {
+    return LogIdentity{meta->topic, name.topic_name, name.partition};
+  }
+  return std::nullopt;
+}
+
+// The name that all of a directory's own files say it should have, segments included: then it was
+// renamed, and what it holds is not to be mended under this name.
+absl::StatusOr<std::optional<std::string>> RepairPlanner::NameBefore(
+    const std::string& directory) const {
+  const fs::path path = data_dir_ / directory;
+  const absl::StatusOr<LogIdentity> meta = ReadPartitionMeta(path);
+  const absl::StatusOr<Manifest::Contents> manifest = Manifest::Read(path);
+  if (!meta.ok() || !manifest.ok() || PartitionDirectory(*meta) == directory ||
+      manifest->partition != TopicPartition{meta->topic, meta->partition}) {
+    return std::nullopt;
+  }
+  for (const ManifestSegment& segment : manifest->state.segments) {
+    const absl::StatusOr<File> file =
+        File::OpenForReading(path / LogFileName(segment.base, segment.generation));
+    if (absl::IsNotFound(file.status())) continue;
+    RETURN_IF_ERROR(file.status());
+    const absl::Status is_its_own = segment.first_batch.CheckIn(*file);
+    if (absl::IsDataLoss(is_its_own)) return std::nullopt;
+    RETURN_IF_ERROR(is_its_own);
+  }
+  return PartitionDirectory(*meta);
 }
 
 absl::Status RepairPlanner::PlanPartitions() {
@@ -182,6 +223,10 @@ void RepairPlanner::PlanMissing() {
   for (const DurableEnd& end : frontier_->All()) {
     if (end.end <= Offset(0) || present.contains(end.partition)) continue;
     const std::optional<std::string> name = NameOf(end.partition.topic);
+    if (name.has_value() && renamed_.contains(PartitionDirectory(
+                                {end.partition.topic, *name, end.partition.partition}))) {
+      continue;  // another has its name
+    }
     if (name.has_value()) {
       PlanMissing({end.partition.topic, *name, end.partition.partition}, end);
       continue;

@@ -32,6 +32,7 @@ class RepairPlanner {
   void OpenFrontier();
   absl::Status FindPartitions();
   std::optional<LogIdentity> Identify(const std::string& directory) const;
+  absl::StatusOr<std::optional<std::string>> NameBefore(const std::string& directory) const;
   absl::Status PlanPartitions();
   void Take(const PartitionRepair& partition);
   void PlanMissing();
@@ -49,6 +50,7 @@ class RepairPlanner {
   std::unique_ptr<Frontier> frontier_;
   absl::Status frontier_damage_;
   std::map<std::string, LogIdentity> partitions_;  // by directory
+  std::set<std::string> renamed_;                  // directories that are left as they are
   std::map<TopicPartition, DurableEnd> ends_;      // as they are after the repair
   bool ends_changed_ = false;
   bool catalog_lost_ = false;

@@ -57,8 +57,10 @@ absl::StatusOr<std::shared_ptr<Segment>> Segment::Create(std::shared_ptr<LogPlac
 
 std::shared_ptr<Segment> Segment::OnDisk(std::shared_ptr<LogPlace> place, Offset base,
                                          const SealedSegment& extent, bool is_sealed,
-                                         const LogOptions& options, SegmentCleaning cleaning) {
+                                         const LogOptions& options, const BatchMark& first_batch,
+                                         SegmentCleaning cleaning) {
   std::shared_ptr<Segment> segment(new Segment(std::move(place), base, options, cleaning));
+  segment->first_batch_ = first_batch;
   segment->extent_ = extent;
   segment->sealed_ = is_sealed;
   segment->synced_length_ = extent.length;
@@ -153,7 +155,7 @@ absl::Status Segment::Append(ByteView batch, Offset next_offset, Timestamp max_t
   const std::lock_guard lock(mutex_);
   const auto size = static_cast<std::int64_t>(batch.size());
   index_->Note(extent_.next_offset, next_offset, size, max_timestamp);
-  if (extent_.length == 0) extent_.first_batch = BatchMark::Of(batch);
+  if (extent_.length == 0) first_batch_ = BatchMark::Of(batch);
   verified_.Add(
       {.begin = extent_.length, .end = extent_.length + size, .next_offset = next_offset});
   extent_.length += size;
@@ -214,7 +216,6 @@ absl::StatusOr<SealedSegment> Segment::ReadWhole(const File& file, Index& index)
   BatchScan scan(file, {.end = expected.length, .next_offset = base_, .epochs = &place_->epochs});
   while (scan.Next()) {
     const RecordBatchView& batch = scan.batch();
-    if (scan.batch_position() == 0) found.first_batch = BatchMark::Of(batch.bytes());
     fingerprint.Add(batch.bytes());
     index.Note(batch.base_offset(), batch.next_offset(), static_cast<std::int64_t>(batch.size()),
                batch.max_timestamp());

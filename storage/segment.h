@@ -72,7 +72,8 @@ class Segment {
   // does not count, and max_timestamp is kUnknownTime if it is not known.
   static std::shared_ptr<Segment> OnDisk(std::shared_ptr<LogPlace> place, Offset base,
                                          const SealedSegment& extent, bool is_sealed,
-                                         const LogOptions& options, SegmentCleaning cleaning = {});
+                                         const LogOptions& options, const BatchMark& first_batch,
+                                         SegmentCleaning cleaning = {});
   static constexpr Timestamp kUnknownTime{INT64_MAX};
 
   // Reads all of it and makes it ready to grow. Requires that it is neither growing nor being
@@ -86,6 +87,7 @@ class Segment {
   Offset next_offset() const { return extent_.next_offset; }
   std::int64_t length() const { return extent_.length; }
   const SealedSegment& extent() const { return extent_; }
+  const BatchMark& first_batch() const { return first_batch_; }
   bool is_growing() const { return growing_; }
   bool is_sealed() const { return sealed_; }
   // Whether a batch may be appended without rolling.
@@ -224,6 +226,7 @@ class Segment {
   mutable std::mutex mutex_;
   // Written under both locks, so that the owner reads them without mutex_.
   SealedSegment extent_;
+  BatchMark first_batch_;
   std::int64_t capacity_ = 0;  // how far the mapping reaches
   bool growing_ = false;
   bool sealed_ = false;

@@ -232,7 +232,12 @@ bool Segment::IsSealed() const {
 
 // Another segment's file may have been put in its place.
 absl::Status Segment::CheckIsTheRightFile(const File& file) {
-  const absl::Status status = Extent().first_batch.CheckIn(file);
+  BatchMark expected;
+  {
+    const std::lock_guard lock(mutex_);
+    if (extent_.length > 0) expected = first_batch_;
+  }
+  const absl::Status status = expected.CheckIn(file);
   return absl::IsDataLoss(status) ? NoteDamage(base_, status) : status;
 }
 

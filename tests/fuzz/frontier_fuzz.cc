@@ -1,4 +1,4 @@
-// Frontiers. Half of the inputs are taken as a whole file; the others as entries of 56 bytes whose
+// Frontiers. Half of the inputs are taken as a whole file; the others as entries of 48 bytes whose
 // checksums are made right.
 #include <cstddef>
 #include <cstdint>
@@ -15,7 +15,7 @@ using namespace cairn::storage;
 
 const TopicId kCluster{{9}};
 constexpr std::size_t kHeaderBytes = 32;
-constexpr std::size_t kEntryBytes = 56;
+constexpr std::size_t kEntryBytes = 48;
 constexpr std::size_t kEntryCrcAt = 20;
 
 const Bytes& GoodHeader() {

@@ -38,7 +38,7 @@ struct Sealed {
   // Reads all there is; gives whether damage was met.
   bool Read() const {
     place->damaged.store(false);
-    const auto segment = Segment::OnDisk(place, Offset(0), extent, true, {});
+    const auto segment = Segment::OnDisk(place, Offset(0), extent, true, {}, {});
     Segment::Want want{.from = Offset(0), .position = 0, .end = extent.next_offset};
     want.bytes_max = kSegmentBytes * 2;
     while (want.from < want.end) {

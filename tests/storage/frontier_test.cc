@@ -15,7 +15,7 @@ namespace cairn::storage {
 namespace {
 
 constexpr std::size_t kHeader = 32;
-constexpr std::size_t kEntry = 56;
+constexpr std::size_t kEntry = 48;
 const TopicId kCluster = IdOf(99);
 
 TopicPartition Partition(int number) { return {IdOf(7), PartitionIndex(number)}; }

@@ -182,7 +182,7 @@ TEST_CASE("Manifest: any byte changed is an error or leaves an unharmed prefix",
   const auto states = StatesOf(SomeEntries());
   const Bytes whole = FileWith(SomeEntries());
   // The last entry, and the note in front of it that vouches for all others.
-  const std::size_t last_append = whole.size() - 25 - 17;
+  const std::size_t last_append = whole.size() - 33 - 17;
   TempDir dir;
   ForEveryFlip(whole, [&](const Bytes& damaged, std::size_t at) {
     INFO("changed at " << at);
@@ -194,7 +194,7 @@ TEST_CASE("Manifest: any byte changed is an error or leaves an unharmed prefix",
     } else {
       REQUIRE(opened.ok());
       CHECK((*opened)->state() == states[states.size() - 2]);
-      CHECK((*opened)->torn_tail().size() == (at < whole.size() - 25 ? 25u + 17 : 25));
+      CHECK((*opened)->torn_tail().size() == (at < whole.size() - 33 ? 33u + 17 : 33));
     }
   });
 }
@@ -363,7 +363,7 @@ TEST_CASE("Manifest: an append that fails in the midst leaves whole entries, and
   const ManifestState before = manifest->state();
   absl::Status status;
   {
-    const FileSizeLimit limit(40 + 25 + 10);
+    const FileSizeLimit limit(40 + 33 + 10);
     status = manifest->Append(SegmentSealed{Offset(0), Sealed(10)});
   }
   CHECK(CodeOf(status) == ErrorCode::kStorageFailed);

@@ -76,6 +76,43 @@ TEST_CASE("Log: another partition's segment of the same offset and length was se
   CHECK(absl::StrContains(damage.message(), "the file of another segment"));
 }
 
+TEST_CASE("Recovery: a segment of which nothing was durable is not believed for another's records",
+          "[storage][recovery]") {
+  LogFixture ours;
+  LogFixture other;
+  ours.Append(2, 100, kNow);
+  other.Append(2, 100, kNow + 1);
+  other.Sync();
+  ours.Kill();
+  other.Kill();
+  const Bytes others = ReadBack(other.LogFile(0));
+  WriteFile(ours.LogFile(0), others);
+  ours.Open();
+  CHECK(ours.report().damage.ok());
+  CHECK(ours.log().log_end() == Offset(0));
+  CHECK(ours.report().batches_cut == 1);
+  CHECK(ours.ReadAll().empty());
+}
+
+TEST_CASE("Log: a segment goes by the batch that got in first, not by the one it was begun for",
+          "[storage][log]") {
+  LogFixture log;
+  log.Append(2, 100, kNow);
+  log.Sync();
+  log.Kill();
+  // As if the first had not arrived when the power was cut.
+  WriteFile(log.LogFile(0), Bytes{});
+  std::filesystem::remove(log.data() / "frontier");
+  log.Open();
+  REQUIRE(log.log().log_end() == Offset(0));
+  log.Append(2, 100, kNow + 5);
+  log.Sync();
+  const Bytes whole = log.ReadAll();
+  log.Crash();
+  CHECK(log.report().damage.ok());
+  CHECK(log.ReadAll() == whole);
+}
+
 TEST_CASE("Verify and repair: another partition's segment of the same offset and length is moved",
           "[storage][verify][repair]") {
   const Stop stop = GENERATE(Stop::kClean, Stop::kKill);

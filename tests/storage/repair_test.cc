@@ -151,7 +151,7 @@ TEST_CASE(
   Orders orders;
   const std::filesystem::path path = orders.data() / "frontier";
   // The header, and the note of the first start.
-  WriteFile(path, ByteView(ReadBack(path)).first(32 + 56));
+  WriteFile(path, ByteView(ReadBack(path)).first(32 + 48));
   CHECK(DamageCount(orders.data()) > 0);
   const RepairPlan plan = RepairIt(orders.data());
   CHECK(plan.lost.empty());
@@ -159,6 +159,54 @@ TEST_CASE(
   CHECK(plan.steps.back().entry == "frontier");
   CHECK(plan.steps.back().why == "it has lost entries at its end");
   CHECK(DamageCount(orders.data()) == 0);
+  CHECK(PlanFor(orders.data()).steps.empty());
+  orders.ExpectUpTo(12);
+}
+
+TEST_CASE("Repair: segments that a manifest cut short no longer listed were lost",
+          "[storage][repair]") {
+  Orders orders;
+  const bool was_clean = GENERATE(true, false);
+  if (!was_clean) {
+    orders.Open();
+    orders.Append(1, 100);
+    orders.Sync();
+    orders.whole = orders.ReadAll();
+    orders.Kill();
+  }
+  const std::int64_t end = was_clean ? 12 : 13;
+  const std::filesystem::path path = orders.directory() / "manifest";
+  const Bytes whole = ReadBack(path);
+  // Between two entries or within one, up to where the last segment is not listed any more.
+  const std::size_t size = GENERATE(40u, 60u, 120u, 150u);
+  WriteFile(path, ByteView(whole).first(size));
+  INFO("the manifest's first " << size << " bytes of " << whole.size());
+  // However often it is started before, for the first start cannot tell the second what it saw.
+  const int starts = GENERATE(0, 2);
+  for (int i = 0; i < starts; ++i) {
+    orders.Open();
+    CHECK_FALSE(orders.report().damage.ok());
+    CHECK(orders.log().log_end() == Offset(0));
+    orders.StopCleanly();
+  }
+  CHECK_FALSE(std::filesystem::exists(orders.data() / "quarantine"));
+  CHECK(DamageCount(orders.data()) > 0);
+  const RepairPlan plan = RepairIt(orders.data());
+  CHECK(plan.lost.empty());
+  CHECK(DamageCount(orders.data()) == 0);
+  orders.ExpectUpTo(end);
+}
+
+TEST_CASE("Repair: a directory under another's name was mended as what its name said",
+          "[storage][repair]") {
+  Orders orders;
+  std::filesystem::rename(orders.directory(), orders.data() / "bills-0");
+  const RepairPlan plan = PlanFor(orders.data());
+  for (const RepairStep& step : plan.steps) CHECK(step.entry.find("bills-0") == std::string::npos);
+  CHECK(std::any_of(plan.remarks.begin(), plan.remarks.end(), [](const std::string& remark) {
+    return remark.find("bills-0: left as it is, because its files say that it is orders-0") == 0;
+  }));
+  std::filesystem::rename(orders.data() / "bills-0", orders.directory());
   CHECK(PlanFor(orders.data()).steps.empty());
   orders.ExpectUpTo(12);
 }

@@ -119,7 +119,7 @@ TEST_CASE("Verify: a frontier cut between two entries is found", "[storage][veri
   const std::filesystem::path path = fixture.data() / "frontier";
   const Bytes whole = ReadBack(path);
   // Nothing; a part of its header; the header alone; with the note of the start; and one more.
-  for (const std::size_t size : {0u, 8u, 32u, 88u, 144u}) {
+  for (const std::size_t size : {0u, 8u, 32u, 80u, 128u}) {
     WriteFile(path, ByteView(whole).first(size));
     INFO("the frontier's first " << size << " bytes of " << whole.size());
     bool named = false;
