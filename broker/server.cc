@@ -10,6 +10,7 @@
 #include "broker/runtime/logging.h"
 #include "protocol/error_code.h"
 #include "protocol/status.h"
+#include "storage/internal_topics.h"
 
 namespace cairn::broker {
 namespace {
@@ -82,6 +83,10 @@ absl::Status Server::OpenRooms() {
                      .partitions = {*flusher_, *helpers_, *janitor_, *open_files_, metrics_},
                      .clock = *clock_},
                     clock_->Now()));
+  groups_ = std::make_unique<GroupCoordinator>(map_, *helpers_, *clock_);
+  groups_->Start(map_.Load()->Find(storage::kGroupsId)->partitions);
+  catalog_->SetOnTopicChange(
+      [this](const TopicId& id, const std::string& name) { groups_->TopicChanged(id, name); });
   // What it has to do with what was found can wait until all of it was.
   janitor_->Start();
   scrubber_ = std::make_unique<Scrubber>(map_, options_.data_dir, options_.scrub);
@@ -96,6 +101,7 @@ absl::Status Server::OpenRooms() {
 void Server::OpenDoors() {
   services_ = std::make_unique<Services>(Services{.partitions = map_,
                                                   .catalog = *catalog_,
+                                                  .groups = *groups_,
                                                   .helpers = *helpers_,
                                                   .data_dir = *data_dir_,
                                                   .clock = *clock_,
@@ -159,6 +165,7 @@ absl::Status Server::Stop() {
   StopDoors();
   workers_->StopAndJoin();
   scrubber_->Stop();
+  groups_->Stop(MakeError(ErrorCode::kStopping, "the broker is stopping"));
   helpers_->Stop();
   cleaner_->Stop();
   space_keeper_->Stop();

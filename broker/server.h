@@ -13,6 +13,7 @@
 #include "broker/api/connection_table.h"
 #include "broker/api/services.h"
 #include "broker/catalog/catalog.h"
+#include "broker/groups/coordinator.h"
 #include "broker/net/listener.h"
 #include "broker/partitions/cleaner.h"
 #include "broker/partitions/flusher.h"
@@ -100,6 +101,7 @@ class Server {
   std::unique_ptr<Cleaner> cleaner_;
   std::unique_ptr<SpaceKeeper> space_keeper_;
   std::unique_ptr<Catalog> catalog_;
+  std::unique_ptr<GroupCoordinator> groups_;
   std::unique_ptr<Scrubber> scrubber_;
   std::unique_ptr<Services> services_;
   std::vector<std::unique_ptr<ConnectionTable>> tables_;

@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "client/ask.h"
 #include "client/core.h"
 #include "client/deadline.h"
 #include "protocol/error_code.h"
@@ -11,38 +12,6 @@ namespace cairn::client {
 namespace {
 
 using Builder = flatbuffers::FlatBufferBuilder;
-
-// One question and its answer: `make` builds the request's table, `take` reads the reply's.
-template <typename Reply, typename Make, typename Take>
-absl::Status Ask(Core& core, Core::Retry retry, Duration timeout, Make make, Take take) {
-  return core.CallAndWait(
-      [make = std::move(make)](Builder& builder, std::uint64_t correlation, Bytes& head) {
-        const auto request = make(builder);
-        FinishFrame(builder, correlation, request, 0, head);
-      },
-      retry, timeout,
-      [&](const wire::Message& message) -> absl::Status {
-        ASSIGN_OR_RETURN(const Reply* reply, ReplyAs<Reply>(message));
-        take(*reply);
-        return absl::OkStatus();
-      });
-}
-
-Duration TimeLeft(Core::Clock::time_point deadline) {
-  return std::chrono::duration_cast<Duration>(deadline - Core::Clock::now());
-}
-
-constexpr auto kRead = Core::Retry::kUntilDeadline;
-constexpr auto kChange = Core::Retry::kNever;
-
-std::string Text(const flatbuffers::String* text) { return std::string(FromWire(text)); }
-
-// Calls `take` for each element; an absent vector is an empty one.
-template <typename Vector, typename Take>
-void ForEach(const Vector* vector, Take take) {
-  if (vector == nullptr) return;
-  for (const auto* element : *vector) take(*element);
-}
 
 auto ConfigsToWire(Builder& builder, const std::map<std::string, std::string>& configs) {
   std::vector<flatbuffers::Offset<wire::ConfigEntry>> entries;

@@ -11,6 +11,7 @@
 #include "absl/status/statusor.h"
 
 #include "client/cluster.h"
+#include "client/group_description.h"
 #include "client/options.h"
 #include "protocol/types.h"
 
@@ -100,9 +101,9 @@ struct BrokerStatus {
   Scrub scrub;
 };
 
-// Asks about topics and changes them. Every call waits for its answer, at most `timeout`
-// (kDeadlineExceeded), and reconnects by itself. Reads are retried until then; changes are sent
-// once, and a change whose answer was lost is kUnavailable: it may have been done.
+// Asks about topics and consumer groups, and changes them. Every call waits for its answer, at most
+// `timeout` (kDeadlineExceeded), and reconnects by itself. Reads are retried until then; changes
+// are sent once, and a change whose answer was lost is kUnavailable: it may have been done.
 //
 // Threads: any thread may call anything.
 class Admin {
@@ -128,6 +129,24 @@ class Admin {
       const std::vector<PartitionIndex>& partitions = {});
 
   absl::StatusOr<BrokerStatus> Status();
+
+  // In name order.
+  absl::StatusOr<std::vector<GroupSummary>> ListGroups();
+  // Everything about it. The pages of a large one are asked for one after the other, so partitions
+  // may have moved in between.
+  //   kNotFound
+  absl::StatusOr<GroupDescription> DescribeGroup(std::string_view group);
+  // With its offsets.
+  //   kNotFound    kFailedPrecondition: it has members
+  absl::Status DeleteGroup(std::string_view group);
+  // All of the changes are made, or none. A group with members goes on at the new offsets; this
+  // waits for them, at most `wait`, on top of the timeout of other calls.
+  //   kFailedPrecondition  another reset is under way
+  //   kDeadlineExceeded    a member did not release its partitions in time; nothing has changed
+  absl::StatusOr<GroupReset> ResetOffsets(const GroupResetRequest& request);
+  // `number` 0: the last one that was not taken back.
+  //   kNotFound    kOutOfRange: no such reset
+  absl::StatusOr<GroupResetDescription> DescribeReset(std::string_view group, std::int64_t number);
 
  private:
   std::shared_ptr<Cluster> cluster_;

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -84,9 +85,43 @@ class PolledRecords {
   std::unique_ptr<Frames> frames_;
 };
 
-// Reads assigned partitions, each in offset order, and resumes by itself where it was when a
-// connection breaks. The broker sends ahead of Poll, at most prefetch_bytes per partition: a slow
-// application slows only itself. Every batch's checksum is verified before a record is handed out.
+// An offset to commit for the group: the next record to read.
+struct OffsetToCommit {
+  std::string topic;
+  PartitionIndex partition;
+  Offset offset;
+  // Of the record before `offset` (ConsumedRecord::leader_epoch), so that what a power cut took
+  // back is noticed. kNoEpoch: what Poll knows, if it stands there.
+  LeaderEpoch leader_epoch = kNoEpoch;
+  std::string metadata;  // for people; at most 4,096 bytes
+};
+
+// What became of one partition's commit.
+struct CommittedPartition {
+  std::string topic;
+  PartitionIndex partition;
+  Offset offset;
+  absl::Status status;  // kFailedPrecondition: not held (any more), or below what is committed
+};
+
+// Called on the application's thread, within Poll, Commit or Close. A status that is not OK holds
+// for all of the partitions.
+using OnCommitted =
+    std::function<void(const absl::Status& status, const std::vector<CommittedPartition>&)>;
+
+// Reads partitions: those that are assigned by hand, or those that a consumer group gives to this
+// member (Subscribe; ConsumerOptions::group). Reads each in offset order, and resumes by itself
+// where it was when a connection breaks. The broker sends ahead of Poll, at most prefetch_bytes per
+// partition: a slow application slows only itself. Every batch's checksum is verified before a
+// record is handed out.
+//
+// As a member of a group it keeps its session by heartbeats of its own, however long the
+// application takes with its records. Which partitions it holds changes only within Poll (see
+// on_gained, on_lost); the others are not disturbed by that. Records are delivered at least once: a
+// record that Poll handed out counts as processed when Poll is called again, or when the
+// application commits it; only what is processed is committed by itself. Nothing is handed out
+// once the session may have ended, whatever stopped this process in between, until the broker
+// confirms it.
 //
 // Threads: any one thread at a time; Wake may be called from any.
 class Consumer {
@@ -100,16 +135,26 @@ class Consumer {
   //   kDeadlineExceeded  the broker did not answer in time
   absl::Status Assign(std::vector<Assignment> assignments, Duration timeout);
 
+  // Joins the group, in the background, or changes what this member reads: names of topics, and
+  // patterns in which * stands for any characters and ? for one. Topics and partitions that appear
+  // later are taken in. What the broker has against it is told by Poll.
+  //   kFailedPrecondition  no group in the options; partitions are assigned by hand; closed
+  //   kInvalidArgument     no topics, or too many
+  absl::Status Subscribe(std::vector<std::string> topics);
+
   // Records and events as they are there; waits up to `timeout` for the first. At most records_max
   // records. Empty after the timeout, after Wake, or when every assignment has ended (see
   // finished).
-  //   kDataLoss  a received batch is damaged; names topic, partition and offset
+  //   kDataLoss            a received batch is damaged; names topic, partition and offset
+  //   kFailedPrecondition  of a member: another one has the same instance_id (FENCED_INSTANCE, by
+  //                        CodeOf). This one is finished, as after every other error that the
+  //                        broker has against it.
   absl::StatusOr<PolledRecords> Poll(Duration timeout, std::size_t records_max = 10'000);
 
   // Goes on elsewhere in an assigned partition, also one that has failed; records of before are not
   // handed out any more. To an offset up to Position: if a power cut has taken back what was seen
   // before it, that is told (kTruncated).
-  //   kNotFound  not assigned
+  //   kNotFound  not assigned, or not held
   absl::Status Seek(std::string_view topic, PartitionIndex partition, StartPosition start);
 
   // Stops and restarts handing out (and, once the prefetch is full, receiving) a partition's
@@ -126,7 +171,39 @@ class Consumer {
   absl::StatusOr<std::optional<Offset>> CommittedEnd(std::string_view topic,
                                                      PartitionIndex partition) const;
 
+  // What is read at the moment: held of the group, or assigned; by name.
+  std::vector<GroupPartition> assignment() const;
+
+  // ---- of a member; kFailedPrecondition for others ----
+
+  // Commits what Poll handed out so far, and waits until it is durable at the broker. Positions
+  // below what is committed (after a Seek) are left out.
+  //   kFailedPrecondition  the session had ended, or a partition is held anew: others process it
+  //   kDeadlineExceeded    not answered in time; it may still be done
+  absl::Status Commit(Duration timeout);
+  // Commits these. One that is refused does not keep the others from being done; the first error is
+  // returned.
+  //   kFailedPrecondition  not held (STALE_ASSIGNMENT), or below what is committed (COMMIT_BEHIND)
+  absl::Status Commit(const std::vector<OffsetToCommit>& offsets, Duration timeout);
+  // The same without waiting; they take effect in the order of the calls.
+  absl::Status CommitAsync(OnCommitted done);
+  absl::Status CommitAsync(const std::vector<OffsetToCommit>& offsets, OnCommitted done);
+
+  // The group's committed offset of a partition that is held, by what was given with it and what
+  // this member has committed since (nobody else can). Nothing: there is none.
+  //   kNotFound  not held
+  absl::StatusOr<std::optional<Offset>> Committed(std::string_view topic,
+                                                  PartitionIndex partition) const;
+
+  // Commits what is processed (with auto_commit), leaves the group, so that others go on at once,
+  // and reads no more. What the last Poll handed out is not processed yet, unless it was committed.
+  // Without a group it only stops reading. The destructor does the same, but calls nobody and waits
+  // for nothing: what it sends arrives only if the Cluster lives on for a moment.
+  //   kDeadlineExceeded  not confirmed in time; others go on when the session times out
+  absl::Status Close(Duration timeout);
+
   // True when every assignment is bounded and has been handed out to its end, or failed.
+  // Never true of a member.
   bool finished() const;
 
   // Makes a waiting or the next Poll return at once.

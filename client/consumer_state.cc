@@ -9,6 +9,7 @@
 #include "client/detached.h"
 #include "client/polled_frames.h"
 #include "protocol/error_code.h"
+#include "protocol/limits.h"
 #include "protocol/status.h"
 
 namespace cairn::client {
@@ -36,6 +37,30 @@ wire::StartAt ToWire(StartPosition::Kind kind) {
   return wire::StartAt::Offset;
 }
 
+// Where a member begins to read what it was given.
+Assignment AssignmentOf(const GivenPartition& given, const AutoOffsetReset& reset) {
+  Assignment assignment{.topic = given.topic, .partition = given.id.partition};
+  if (given.committed.offset != kNoOffset) {
+    assignment.start = StartPosition::At(given.committed.offset);
+  } else if (reset.kind() == AutoOffsetReset::Kind::kLatest) {
+    assignment.start = StartPosition::Latest();
+  } else if (reset.kind() == AutoOffsetReset::Kind::kTime) {
+    assignment.start = StartPosition::AtTime(reset.time());
+  }
+  return assignment;
+}
+
+PartitionReader::OutOfRange OutOfRangeOf(const AutoOffsetReset& reset) {
+  switch (reset.kind()) {
+    case AutoOffsetReset::Kind::kError:
+      return PartitionReader::OutOfRange::kError;
+    case AutoOffsetReset::Kind::kLatest:
+      return PartitionReader::OutOfRange::kLatest;
+    default:
+      return PartitionReader::OutOfRange::kEarliest;
+  }
+}
+
 }  // namespace
 
 Consumer::State::State(std::shared_ptr<Core> core, const ConsumerOptions& options)
@@ -46,6 +71,10 @@ Consumer::State::State(std::shared_ptr<Core> core, const ConsumerOptions& option
 // ---- assignments ----
 
 absl::Status Consumer::State::Assign(std::vector<Assignment> assignments, Duration timeout) {
+  RETURN_IF_ERROR(CheckOpen());
+  if (member_ != nullptr) {
+    return absl::FailedPreconditionError("what a member of a group reads is given by the group");
+  }
   const auto deadline = DeadlineAfter(timeout);
   std::vector<std::unique_ptr<PartitionReader>> readers;
   // Asked anew: a topic of that name may be another by now.
@@ -85,17 +114,124 @@ absl::Status Consumer::State::Seek(std::string_view topic, PartitionIndex partit
   ASSIGN_OR_RETURN(PartitionReader * reader, Find(topic, partition));
   Abandon(*reader);
   reader->Seek(start);
+  NotePosition(*reader);
   SubscribeWhereWanted();
   return absl::OkStatus();
 }
 
 bool Consumer::State::finished() const {
+  if (member_ != nullptr) return false;
   return std::all_of(readers_.begin(), readers_.end(),
                      [](const auto& reader) { return reader->over() && !reader->has_something(); });
 }
 
-void Consumer::State::Close() {
+absl::Status Consumer::State::CheckOpen() const {
+  if (closed_) return absl::FailedPreconditionError("the consumer is closed");
+  if (member_ != nullptr && member_->calling_back()) {
+    return absl::FailedPreconditionError("not from a callback of the consumer");
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Consumer::State::Close(Duration timeout) {
+  if (closed_) return absl::OkStatus();
+  RETURN_IF_ERROR(CheckOpen());
+  closed_ = true;
+  absl::Status outcome;
+  if (member_ != nullptr) outcome = member_->Close(timeout);
   for (const auto& reader : readers_) Abandon(*reader);
+  return outcome;
+}
+
+void Consumer::State::Abandon() {
+  if (member_ != nullptr) member_->Abandon();
+  for (const auto& reader : readers_) Abandon(*reader);
+}
+
+// ---- as a member of a group ----
+
+absl::Status Consumer::State::Subscribe(std::vector<std::string> topics) {
+  RETURN_IF_ERROR(CheckOpen());
+  if (!options_.group.has_value()) {
+    return absl::FailedPreconditionError("Subscribe needs a group in the consumer's options");
+  }
+  if (member_ == nullptr && !readers_.empty()) {
+    return absl::FailedPreconditionError("this consumer's partitions are assigned by hand");
+  }
+  if (topics.empty() || topics.size() > kGroupTopicsMax) {
+    return absl::InvalidArgumentError(
+        absl::StrFormat("a member reads 1 to %d topics or patterns", kGroupTopicsMax));
+  }
+  if (member_ == nullptr) {
+    // The session may live on for a moment, for its farewell.
+    auto wake = [weak = weak_from_this()] {
+      const auto self = weak.lock();
+      if (self == nullptr) return;
+      const std::lock_guard lock(self->mutex_);
+      self->news_ = true;
+      self->mail_came_.notify_one();
+    };
+    member_ = std::make_unique<GroupMember>(core_, *options_.group, *this, std::move(wake));
+  }
+  member_->Subscribe(std::move(topics));
+  return absl::OkStatus();
+}
+
+absl::StatusOr<GroupMember*> Consumer::State::member() {
+  if (member_ == nullptr) {
+    return absl::FailedPreconditionError("this consumer has not subscribed as a group's member");
+  }
+  return member_.get();
+}
+
+std::vector<GroupPartition> Consumer::State::assignment() const {
+  std::vector<GroupPartition> partitions;
+  for (const auto& reader : readers_) partitions.push_back({reader->topic(), reader->partition()});
+  std::sort(partitions.begin(), partitions.end());
+  return partitions;
+}
+
+void Consumer::State::Begin(const GivenPartition& given) {
+  const AutoOffsetReset& reset = options_.group->auto_offset_reset;
+  auto reader = std::make_unique<PartitionReader>(AssignmentOf(given, reset), given.id.topic,
+                                                  OutOfRangeOf(reset), given.committed.epoch);
+  if (given.committed.offset == kNoOffset && reset.kind() == AutoOffsetReset::Kind::kError) {
+    reader->Fail(absl::NotFoundError(absl::StrFormat("group %s has no committed offset for %s:%d",
+                                                     options_.group->group, given.topic,
+                                                     given.id.partition.value())));
+  }
+  readers_.push_back(std::move(reader));
+}
+
+void Consumer::State::End(const TopicPartition& id) {
+  const auto reader = std::find_if(readers_.begin(), readers_.end(), [&](const auto& each) {
+    return each->topic_id() == id.topic && each->partition() == id.partition;
+  });
+  if (reader == readers_.end()) return;
+  Abandon(**reader);
+  readers_.erase(reader);
+}
+
+void Consumer::State::AwaitNews(Clock::time_point until) {
+  std::unique_lock lock(mutex_);
+  mail_came_.wait_until(lock, until, [this] { return news_; });
+  news_ = false;
+}
+
+void Consumer::State::NotePosition(const PartitionReader& reader) {
+  if (member_ == nullptr || !reader.position().has_value()) return;
+  member_->holdings().HandOut({reader.topic_id(), reader.partition()},
+                              {*reader.position(), reader.epoch()});
+}
+
+void Consumer::State::NoteEvents(const PartitionReader& reader, const PolledRecords& polled,
+                                 std::size_t from) {
+  if (member_ == nullptr) return;
+  for (std::size_t i = from; i < polled.events_.size(); ++i) {
+    const ConsumerEvent& event = polled.events_[i];
+    if (event.kind != ConsumerEvent::Kind::kTrimmed) continue;
+    member_->holdings().Trim({reader.topic_id(), reader.partition()}, event.to - event.from);
+  }
 }
 
 // ---- subscriptions, seen from the application ----
@@ -181,6 +317,7 @@ void Consumer::State::Apply(Letter& letter) {
     backoff_.Reset();
     reader->OnSubscribed(subscribed->start, subscribed->committed_end, subscribed->stop);
     if (reader->subscription() != letter.subscription) Drop(letter.subscription);
+    NotePosition(*reader);
   } else if (auto* batches = std::get_if<Batches>(&letter.content)) {
     reader->OnBatches(std::move(batches->bytes), batches->committed_end);
   } else if (auto* end = std::get_if<SubscriptionEnd>(&letter.content)) {
@@ -199,12 +336,23 @@ void Consumer::State::Apply(Letter& letter) {
 // ---- reading ----
 
 absl::StatusOr<PolledRecords> Consumer::State::Poll(Duration timeout, std::size_t records_max) {
-  const auto deadline = DeadlineAfter(timeout);
+  RETURN_IF_ERROR(CheckOpen());
+  if (member_ == nullptr) return PollUntil(DeadlineAfter(timeout), records_max);
+  member_->EnterPoll();
+  auto polled = PollUntil(DeadlineAfter(timeout), records_max);
+  member_->LeavePoll();
+  return polled;
+}
+
+absl::StatusOr<PolledRecords> Consumer::State::PollUntil(Clock::time_point deadline,
+                                                         std::size_t records_max) {
   while (true) {
     if (!error_.ok()) return std::exchange(error_, absl::OkStatus());
     OpenMail();
+    if (member_ != nullptr) RETURN_IF_ERROR(member_->Step());
     PolledRecords polled;
-    const absl::Status collected = Collect(records_max, polled);
+    absl::Status collected;
+    if (member_ == nullptr || member_->sure()) collected = Collect(records_max, polled);
     GiveCredit();
     SubscribeWhereWanted();
     if (!polled.empty()) {
@@ -219,11 +367,12 @@ absl::StatusOr<PolledRecords> Consumer::State::Poll(Duration timeout, std::size_
 
 // False: the time is over, or Wake was called.
 bool Consumer::State::AwaitMail(Clock::time_point deadline) {
-  const auto until = subscribe_at_.has_value() ? std::min(*subscribe_at_, deadline) : deadline;
+  auto until = subscribe_at_.has_value() ? std::min(*subscribe_at_, deadline) : deadline;
+  if (member_ != nullptr) until = std::min(until, member_->due_at());
   std::unique_lock lock(mutex_);
-  mail_came_.wait_until(lock, until, [this] { return woken_ || !mail_.empty(); });
+  mail_came_.wait_until(lock, until, [this] { return woken_ || news_ || !mail_.empty(); });
   if (std::exchange(woken_, false)) return false;
-  return !mail_.empty() || Clock::now() < deadline;
+  return std::exchange(news_, false) || !mail_.empty() || Clock::now() < deadline;
 }
 
 absl::Status Consumer::State::Collect(std::size_t records_max, PolledRecords& polled) {
@@ -234,7 +383,10 @@ absl::Status Consumer::State::Collect(std::size_t records_max, PolledRecords& po
     if (polled.frames_ == nullptr) polled.frames_ = std::make_unique<PolledRecords::Frames>();
     PartitionReader::Taken taken{polled.records_, polled.events_, polled.frames_->keepers};
     const std::uint32_t subscription = reader.subscription();
+    const std::size_t events_before = polled.events_.size();
     const absl::Status read = reader.Take(records_max - polled.records_.size(), taken);
+    NotePosition(reader);
+    NoteEvents(reader, polled, events_before);
     // It has come to an end, or to damage: what the subscription still brings is for nobody.
     if (reader.subscription() != subscription) Drop(subscription);
     RETURN_IF_ERROR(read);

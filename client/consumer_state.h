@@ -8,6 +8,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <string>
 #include <string_view>
 #include <variant>
 #include <vector>
@@ -15,6 +16,7 @@
 #include "client/backoff.h"
 #include "client/consumer.h"
 #include "client/core.h"
+#include "client/group_member.h"
 #include "client/partition_reader.h"
 
 namespace cairn::client {
@@ -24,17 +26,23 @@ namespace cairn::client {
 // received into; they are checked and taken apart by Poll.
 //
 // Threads: the application's, except where it says otherwise.
-class Consumer::State : public std::enable_shared_from_this<State> {
+class Consumer::State final : public std::enable_shared_from_this<State>,
+                              public GroupMember::Reading {
  public:
   State(std::shared_ptr<Core> core, const ConsumerOptions& options);
 
   absl::Status Assign(std::vector<Assignment> assignments, Duration timeout);
   absl::StatusOr<PolledRecords> Poll(Duration timeout, std::size_t records_max);
+  absl::Status Subscribe(std::vector<std::string> topics);
   absl::Status Seek(std::string_view topic, PartitionIndex partition, StartPosition start);
   absl::StatusOr<PartitionReader*> Find(std::string_view topic, PartitionIndex partition);
   bool finished() const;
   void Wake();  // any thread
-  void Close();
+  // kFailedPrecondition: this consumer is not in a group.
+  absl::StatusOr<GroupMember*> member();
+  std::vector<GroupPartition> assignment() const;
+  absl::Status Close(Duration timeout);
+  void Abandon();
 
  private:
   using Clock = std::chrono::steady_clock;
@@ -60,6 +68,17 @@ class Consumer::State : public std::enable_shared_from_this<State> {
     const std::uint32_t id;
     bool abandoned = false;
   };
+
+  // GroupMember::Reading
+  void Begin(const GivenPartition& given) override;
+  void End(const TopicPartition& id) override;
+  void AwaitNews(Clock::time_point until) override;
+
+  absl::Status CheckOpen() const;
+  absl::StatusOr<PolledRecords> PollUntil(Clock::time_point deadline, std::size_t records_max);
+  // What the group must know about what is handed out.
+  void NotePosition(const PartitionReader& reader);
+  void NoteEvents(const PartitionReader& reader, const PolledRecords& polled, std::size_t from);
 
   void Subscribe(PartitionReader& reader);
   void Abandon(PartitionReader& reader);
@@ -89,11 +108,14 @@ class Consumer::State : public std::enable_shared_from_this<State> {
   Backoff backoff_;
   std::optional<Clock::time_point> subscribe_at_;  // not before: the broker asked for patience
   absl::Status error_;                             // to be returned by the next Poll
+  std::unique_ptr<GroupMember> member_;            // null: not subscribed
+  bool closed_ = false;
 
   std::mutex mutex_;  // guards what follows
   std::condition_variable mail_came_;
   std::vector<Letter> mail_;
   bool woken_ = false;
+  bool news_ = false;  // of the group's session
 };
 
 }  // namespace cairn::client

@@ -55,6 +55,7 @@ void Core::Stop() {
     reconnect_timer_->cancel();
     while (!calls_.empty()) FinishCall(calls_.front(), why, nullptr);
     subscriptions_.clear();
+    members_.clear();
   });
   io_->stop();
   thread_.join();
@@ -152,12 +153,25 @@ void Core::OnClosed(const absl::Status& why) {
 }
 
 void Core::OnPush(const ReceivedFrame& frame) {
+  if (const auto* assigned = frame.message->body_as_GroupAssignment()) {
+    return OnMemberPush(MemberFromWire(*assigned->member()), frame);
+  }
+  if (const auto* ended = frame.message->body_as_GroupEnded()) {
+    return OnMemberPush(MemberFromWire(*ended->member()), frame);
+  }
   std::uint32_t id = 0;
   if (const auto* batches = frame.message->body_as_Batches()) id = batches->subscription();
   if (const auto* ended = frame.message->body_as_SubscriptionEnded()) id = ended->subscription();
   // Frames of an abandoned subscription find nobody.
   const auto found = subscriptions_.find(id);
   if (found == subscriptions_.end()) return;
+  const PushSink sink = found->second;
+  sink(&frame);
+}
+
+void Core::OnMemberPush(const MemberId& member, const ReceivedFrame& frame) {
+  const auto found = members_.find(member);
+  if (found == members_.end()) return;
   const PushSink sink = found->second;
   sink(&frame);
 }

@@ -119,6 +119,9 @@ class Core : public std::enable_shared_from_this<Core> {
   void AddSubscription(std::uint32_t id, PushSink sink) { subscriptions_[id] = std::move(sink); }
   bool HasSubscription(std::uint32_t id) const { return subscriptions_.contains(id); }
   void RemoveSubscription(std::uint32_t id) { subscriptions_.erase(id); }
+  // Pushes about a group's member go to `sink` until RemoveMember, over every connection.
+  void AddMember(const MemberId& id, PushSink sink) { members_[id] = std::move(sink); }
+  void RemoveMember(const MemberId& id) { members_.erase(id); }
 
   asio::io_context& io() { return *io_; }
 
@@ -131,6 +134,7 @@ class Core : public std::enable_shared_from_this<Core> {
   void OnReady();
   void OnClosed(const absl::Status& why);
   void OnPush(const ReceivedFrame& frame);
+  void OnMemberPush(const MemberId& member, const ReceivedFrame& frame);
   bool wanted();
 
   void SendCall(const std::shared_ptr<PendingCall>& call);
@@ -156,6 +160,7 @@ class Core : public std::enable_shared_from_this<Core> {
   std::vector<std::weak_ptr<Listener>> listeners_;
   Calls calls_;
   absl::flat_hash_map<std::uint32_t, PushSink> subscriptions_;
+  absl::flat_hash_map<MemberId, PushSink> members_;
   std::atomic<std::uint32_t> last_subscription_{0};
 
   std::thread thread_;

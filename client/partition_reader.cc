@@ -19,7 +19,8 @@ std::optional<std::string_view> TextOf(const std::optional<ByteView>& bytes) {
 
 }  // namespace
 
-PartitionReader::PartitionReader(Assignment assignment, TopicId topic, OutOfRange out_of_range)
+PartitionReader::PartitionReader(Assignment assignment, TopicId topic, OutOfRange out_of_range,
+                                 LeaderEpoch epoch)
     : topic_(std::make_shared<const std::string>(std::move(assignment.topic))),
       topic_id_(topic),
       partition_(assignment.partition),
@@ -28,6 +29,7 @@ PartitionReader::PartitionReader(Assignment assignment, TopicId topic, OutOfRang
       stop_at_present_end_(assignment.stop_at_present_end),
       stop_(assignment.stop_before) {
   Restart(assignment.start);
+  epoch_ = epoch;
 }
 
 // ---- subscribing ----
@@ -209,6 +211,7 @@ bool PartitionReader::HandOut(std::size_t& left, Taken& taken) {
     ConsumedRecord& record = taken.records.emplace_back();
     record.topic = *topic_;
     record.partition = partition_;
+    record.leader_epoch = open_->epoch;
     record.offset = record_.offset;
     record.timestamp = record_.timestamp;
     record.is_append_time = open_->is_append_time;

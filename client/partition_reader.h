@@ -34,7 +34,9 @@ class PartitionReader {
  public:
   using OutOfRange = ConsumerOptions::OutOfRange;
 
-  PartitionReader(Assignment assignment, TopicId topic, OutOfRange out_of_range);
+  // `epoch`: of the record before the offset to start at; kNoEpoch: not known.
+  PartitionReader(Assignment assignment, TopicId topic, OutOfRange out_of_range,
+                  LeaderEpoch epoch = kNoEpoch);
 
   const std::string& topic() const { return *topic_; }
   const TopicId& topic_id() const { return topic_id_; }
@@ -84,9 +86,13 @@ class PartitionReader {
   std::size_t consumed_bytes() const { return consumed_bytes_; }
 
   std::optional<Offset> position() const { return position_; }
+  // Of the last record before position(), as far as it is known.
+  LeaderEpoch epoch() const { return epoch_; }
   std::optional<Offset> committed_end() const { return committed_end_; }
   // Read to its end, or failed: nothing more comes before a Seek.
   bool over() const { return over_; }
+  // Reads no further, and says why with the next Take.
+  void Fail(const absl::Status& why, Offset to = kNoOffset);
 
  private:
   struct Item {
@@ -110,7 +116,6 @@ class PartitionReader {
   void HandleEnd(const SubscriptionEnd& end, Taken& taken);
   void Restart(StartPosition start);
   void FailAtGap(Offset log_start);
-  void Fail(const absl::Status& why, Offset to = kNoOffset);
   absl::Status Damaged(const absl::Status& why);
   ConsumerEvent Event(ConsumerEvent::Kind kind) const;
 

@@ -34,6 +34,7 @@ struct ConsumedHeader {
 struct ConsumedRecord {
   std::string_view topic;
   PartitionIndex partition;
+  LeaderEpoch leader_epoch;  // for commits: tells what a power cut took back
   Offset offset;
   Timestamp timestamp;
   bool is_append_time = false;  // the broker's (message.timestamp.type=LogAppendTime)

@@ -60,13 +60,20 @@ constexpr std::array kRows = {
         false},
     Row{ErrorCode::kInternalTopic, "INTERNAL_TOPIC", StatusCode::kPermissionDenied, false},
     Row{ErrorCode::kKeyRequired, "KEY_REQUIRED", StatusCode::kInvalidArgument, false},
+    Row{ErrorCode::kUnknownGroup, "UNKNOWN_GROUP", StatusCode::kNotFound, false},
+    Row{ErrorCode::kUnknownMember, "UNKNOWN_MEMBER", StatusCode::kFailedPrecondition, false},
+    Row{ErrorCode::kFencedInstance, "FENCED_INSTANCE", StatusCode::kFailedPrecondition, false},
+    Row{ErrorCode::kStaleAssignment, "STALE_ASSIGNMENT", StatusCode::kFailedPrecondition, false},
+    Row{ErrorCode::kCommitBehind, "COMMIT_BEHIND", StatusCode::kFailedPrecondition, false},
+    Row{ErrorCode::kGroupNotEmpty, "GROUP_NOT_EMPTY", StatusCode::kFailedPrecondition, false},
+    Row{ErrorCode::kResetUnderWay, "RESET_UNDER_WAY", StatusCode::kFailedPrecondition, false},
 };
 
 constexpr bool RowsAreInOrder() {
   for (std::size_t i = 0; i < kRows.size(); ++i) {
     if (static_cast<std::size_t>(kRows[i].code) != i) return false;
   }
-  return kRows.back().code == ErrorCode::kKeyRequired;
+  return kRows.back().code == ErrorCode::kResetUnderWay;
 }
 static_assert(RowsAreInOrder(), "every ErrorCode has its row, by number");
 

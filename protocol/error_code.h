@@ -43,6 +43,13 @@ enum class ErrorCode : std::uint16_t {
   kDuplicateSubscription = 29,  // the subscription id is in use on this connection
   kInternalTopic = 30,          // not allowed on a topic of the broker's own
   kKeyRequired = 31,            // a record without a key, on a compacted topic
+  kUnknownGroup = 32,
+  kUnknownMember = 33,    // its session ended, or it never joined
+  kFencedInstance = 34,   // another member has the same instance id, and came later
+  kStaleAssignment = 35,  // the member does not hold that partition, or under another epoch
+  kCommitBehind = 36,     // below the committed offset; only a reset goes back
+  kGroupNotEmpty = 37,    // not while the group has members
+  kResetUnderWay = 38,    // one at a time
 };
 
 // "OUT_OF_ORDER_SEQUENCE"; "UNKNOWN_ERROR_77" style text is not made: unknown numbers give

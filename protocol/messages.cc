@@ -22,6 +22,17 @@ absl::Status Require(bool present, std::string_view kind, std::string_view field
   return Malformed(absl::StrFormat("%s without its %s", kind, field));
 }
 
+template <typename Table>
+absl::Status RequireGroup(const Table& table, std::string_view kind) {
+  return Require(table.group() != nullptr, kind, "group");
+}
+
+template <typename Table>
+absl::Status RequireMember(const Table& table, std::string_view kind) {
+  if (absl::Status group = RequireGroup(table, kind); !group.ok()) return group;
+  return Require(table.member() != nullptr, kind, "member");
+}
+
 // The parts without which a message of its kind cannot mean anything. Kinds that are not listed
 // need none; absent strings and vectors elsewhere read as empty.
 absl::Status CheckRequiredParts(const wire::Message& message) {
@@ -51,9 +62,46 @@ absl::Status CheckRequiredParts(const wire::Message& message) {
     case wire::Body::StatusReply:
       return Require(message.body_as_StatusReply()->cluster_id() != nullptr, "StatusReply",
                      "cluster_id");
+    case wire::Body::JoinGroup:
+      return RequireMember(*message.body_as_JoinGroup(), "JoinGroup");
+    case wire::Body::GroupAssignment:
+      return RequireMember(*message.body_as_GroupAssignment(), "GroupAssignment");
+    case wire::Body::GroupEnded:
+      return RequireMember(*message.body_as_GroupEnded(), "GroupEnded");
+    case wire::Body::GroupHeartbeat:
+      return RequireMember(*message.body_as_GroupHeartbeat(), "GroupHeartbeat");
+    case wire::Body::ReleasePartitions:
+      return RequireMember(*message.body_as_ReleasePartitions(), "ReleasePartitions");
+    case wire::Body::LeaveGroup:
+      return RequireMember(*message.body_as_LeaveGroup(), "LeaveGroup");
+    case wire::Body::CommitOffsets:
+      return RequireGroup(*message.body_as_CommitOffsets(), "CommitOffsets");
+    case wire::Body::DescribeGroup:
+      return RequireGroup(*message.body_as_DescribeGroup(), "DescribeGroup");
+    case wire::Body::DeleteGroup:
+      return RequireGroup(*message.body_as_DeleteGroup(), "DeleteGroup");
+    case wire::Body::ResetOffsets:
+      return RequireGroup(*message.body_as_ResetOffsets(), "ResetOffsets");
+    case wire::Body::DescribeReset:
+      return RequireGroup(*message.body_as_DescribeReset(), "DescribeReset");
+    case wire::Body::ResetDescription:
+      return Require(message.body_as_ResetDescription()->reset() != nullptr, "ResetDescription",
+                     "reset");
     default:
       return absl::OkStatus();
   }
+}
+
+template <typename Id>
+wire::Uuid UuidToWire(const Id& id) {
+  return wire::Uuid(flatbuffers::span<const std::uint8_t, 16>(id.bytes.data(), 16));
+}
+
+template <typename Id>
+Id UuidFromWire(const wire::Uuid& id) {
+  Id result;
+  std::copy(id.bytes()->begin(), id.bytes()->end(), result.bytes.begin());
+  return result;
 }
 
 }  // namespace
@@ -80,15 +128,10 @@ absl::StatusOr<const wire::Message*> ParseMessage(ByteView control) {
   return message;
 }
 
-wire::Uuid ToWire(const TopicId& id) {
-  return wire::Uuid(flatbuffers::span<const std::uint8_t, 16>(id.bytes.data(), 16));
-}
-
-TopicId FromWire(const wire::Uuid& id) {
-  TopicId result;
-  std::copy(id.bytes()->begin(), id.bytes()->end(), result.bytes.begin());
-  return result;
-}
+wire::Uuid ToWire(const TopicId& id) { return UuidToWire(id); }
+wire::Uuid ToWire(const MemberId& id) { return UuidToWire(id); }
+TopicId FromWire(const wire::Uuid& id) { return UuidFromWire<TopicId>(id); }
+MemberId MemberFromWire(const wire::Uuid& id) { return UuidFromWire<MemberId>(id); }
 
 Durability FromWire(wire::Durability durability) {
   switch (durability) {

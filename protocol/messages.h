@@ -22,7 +22,9 @@ namespace cairn {
 absl::StatusOr<const wire::Message*> ParseMessage(ByteView control);
 
 wire::Uuid ToWire(const TopicId& id);
+wire::Uuid ToWire(const MemberId& id);
 TopicId FromWire(const wire::Uuid& id);
+MemberId MemberFromWire(const wire::Uuid& id);
 Durability FromWire(wire::Durability durability);
 wire::Durability ToWire(Durability durability);
 

@@ -1,5 +1,6 @@
 #include "protocol/types.h"
 
+#include <array>
 #include <random>
 
 #include "absl/strings/str_format.h"
@@ -24,26 +25,34 @@ int HexDigit(char c) {
 
 bool IsDashBefore(std::size_t byte) { return byte == 4 || byte == 6 || byte == 8 || byte == 10; }
 
-}  // namespace
+using UuidBytes = std::array<std::uint8_t, 16>;
 
-TopicId NewTopicId() {
+UuidBytes RandomUuid() {
   std::random_device source;
-  TopicId id;
-  for (std::uint8_t& byte : id.bytes) byte = static_cast<std::uint8_t>(source());
-  id.bytes[6] = static_cast<std::uint8_t>((id.bytes[6] & 0x0f) | 0x40);  // version 4
-  id.bytes[8] = static_cast<std::uint8_t>((id.bytes[8] & 0x3f) | 0x80);  // RFC 4122 variant
-  return id;
+  UuidBytes bytes;
+  for (std::uint8_t& byte : bytes) byte = static_cast<std::uint8_t>(source());
+  bytes[6] = static_cast<std::uint8_t>((bytes[6] & 0x0f) | 0x40);  // version 4
+  bytes[8] = static_cast<std::uint8_t>((bytes[8] & 0x3f) | 0x80);  // RFC 4122 variant
+  return bytes;
 }
 
-std::string ToString(const TopicId& id) {
+std::string UuidText(const UuidBytes& bytes) {
   std::string text;
   text.reserve(36);
-  for (std::size_t i = 0; i < id.bytes.size(); ++i) {
+  for (std::size_t i = 0; i < bytes.size(); ++i) {
     if (IsDashBefore(i)) text.push_back('-');
-    absl::StrAppendFormat(&text, "%02x", id.bytes[i]);
+    absl::StrAppendFormat(&text, "%02x", bytes[i]);
   }
   return text;
 }
+
+}  // namespace
+
+TopicId NewTopicId() { return {RandomUuid()}; }
+MemberId NewMemberId() { return {RandomUuid()}; }
+
+std::string ToString(const TopicId& id) { return UuidText(id.bytes); }
+std::string ToString(const MemberId& id) { return UuidText(id.bytes); }
 
 absl::StatusOr<TopicId> ParseTopicId(std::string_view text) {
   const auto refuse = [&] {

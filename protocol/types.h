@@ -64,22 +64,31 @@ inline constexpr Timestamp kNoTimestamp{-1};
 inline constexpr LeaderEpoch kNoEpoch{-1};
 inline constexpr ProducerId kNoProducer{-1};
 
-// A topic's identity for life: a random UUID from the day it is created. A topic that is deleted
-// and created again under the same name is another topic.
-struct TopicId {
+// 16 bytes that identify something, with the kind of thing in its type.
+template <typename Tag>
+struct Uuid {
   std::array<std::uint8_t, 16> bytes{};
 
-  friend auto operator<=>(const TopicId&, const TopicId&) = default;
+  friend auto operator<=>(const Uuid&, const Uuid&) = default;
   template <typename H>
-  friend H AbslHashValue(H h, const TopicId& id) {
+  friend H AbslHashValue(H h, const Uuid& id) {
     return H::combine_contiguous(std::move(h), id.bytes.data(), id.bytes.size());
   }
 };
 
-// A random (version 4) id.
+// A topic's identity for life: a random UUID from the day it is created. A topic that is deleted
+// and created again under the same name is another topic.
+using TopicId = Uuid<struct TopicIdTag>;
+// A member of a consumer group: a random UUID that the client chooses. kNoMember: nobody.
+using MemberId = Uuid<struct MemberIdTag>;
+inline constexpr MemberId kNoMember{};
+
+// Random (version 4) ids.
 TopicId NewTopicId();
+MemberId NewMemberId();
 // "c0ffee00-1234-4abc-8def-001122334455"
 std::string ToString(const TopicId& id);
+std::string ToString(const MemberId& id);
 // kInvalidArgument: not in that form.
 absl::StatusOr<TopicId> ParseTopicId(std::string_view text);
 

@@ -254,6 +254,7 @@ void RepairPlanner::PlanMissing(const LogIdentity& identity, const DurableEnd& e
 
 std::optional<std::string> RepairPlanner::NameOf(const TopicId& topic) const {
   if (topic == kCatalogId) return kCatalogName;
+  if (topic == kGroupsId) return kGroupsName;
   for (const auto& [directory, identity] : partitions_) {
     if (identity.topic == topic) return identity.name;
   }

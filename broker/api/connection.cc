@@ -54,6 +54,7 @@ void Connection::Greet(std::string client_id) {
   phase_ = Phase::kOpen;
   table_.greeting().Remove(greeting_entry_);
   LogDebug("client connected", {{"peer", peer_}, {"client", client_id}});
+  client_id_ = std::move(client_id);
 }
 
 void Connection::Finish(const absl::Status& why) {

@@ -59,6 +59,8 @@ class Connection final : public AckSink, public std::enable_shared_from_this<Con
   ConnectionTable& table() { return table_; }
   const Principal& principal() const { return principal_; }
   const Stream& stream() const { return stream_; }
+  const std::string& client_id() const { return client_id_; }
+  std::string peer_host() const { return stream_.peer_host(); }
   Outbox& outbox() { return out_; }
   SubscriptionSet& subscriptions() { return subscriptions_; }
 
@@ -71,6 +73,11 @@ class Connection final : public AckSink, public std::enable_shared_from_this<Con
   template <typename Table>
   void Reply(std::uint64_t correlation, flatbuffers::Offset<Table> body);
   void Fail(std::uint64_t correlation, const absl::Status& why);
+  // A frame that nobody asked for.
+  template <typename Table>
+  void Push(flatbuffers::Offset<Table> body) {
+    FinishFrame(builder(), 0, body, 0, out_.control());
+  }
   // Counts a request that is answered later: by Acknowledge, or by a task that calls Answered().
   void Expect() { ++in_flight_; }
   void Answered() { --in_flight_; }
@@ -127,6 +134,7 @@ class Connection final : public AckSink, public std::enable_shared_from_this<Con
   ConnectionTable& table_;
   Stream stream_;
   const std::string peer_;
+  std::string client_id_;
   Principal principal_{"anonymous"};
   Phase phase_ = Phase::kGreeting;
 

@@ -38,6 +38,26 @@ void DispatchBody(const Request& request, const wire::Message& message) {
       return HandleDeleteTopic(request, *message.body_as_DeleteTopic());
     case wire::Body::TrimTopic:
       return HandleTrimTopic(request, *message.body_as_TrimTopic());
+    case wire::Body::JoinGroup:
+      return HandleJoinGroup(request, *message.body_as_JoinGroup());
+    case wire::Body::GroupHeartbeat:
+      return HandleGroupHeartbeat(request, *message.body_as_GroupHeartbeat());
+    case wire::Body::ReleasePartitions:
+      return HandleReleasePartitions(request, *message.body_as_ReleasePartitions());
+    case wire::Body::LeaveGroup:
+      return HandleLeaveGroup(request, *message.body_as_LeaveGroup());
+    case wire::Body::CommitOffsets:
+      return HandleCommitOffsets(request, *message.body_as_CommitOffsets());
+    case wire::Body::ResetOffsets:
+      return HandleResetOffsets(request, *message.body_as_ResetOffsets());
+    case wire::Body::DescribeReset:
+      return HandleDescribeReset(request, *message.body_as_DescribeReset());
+    case wire::Body::ListGroups:
+      return HandleListGroups(request, *message.body_as_ListGroups());
+    case wire::Body::DescribeGroup:
+      return HandleDescribeGroup(request, *message.body_as_DescribeGroup());
+    case wire::Body::DeleteGroup:
+      return HandleDeleteGroup(request, *message.body_as_DeleteGroup());
     case wire::Body::Status:
       return HandleStatus(request);
     default:

@@ -47,6 +47,20 @@ void HandleTrimTopic(const Request& request, const wire::TrimTopic& trim);
 // describe.cc
 void HandleDescribeTopic(const Request& request, const wire::DescribeTopic& describe);
 
+// group_members.cc
+void HandleJoinGroup(const Request& request, const wire::JoinGroup& join);
+void HandleGroupHeartbeat(const Request& request, const wire::GroupHeartbeat& beat);
+void HandleReleasePartitions(const Request& request, const wire::ReleasePartitions& release);
+void HandleLeaveGroup(const Request& request, const wire::LeaveGroup& leave);
+// group_offsets.cc
+void HandleCommitOffsets(const Request& request, const wire::CommitOffsets& asked);
+void HandleResetOffsets(const Request& request, const wire::ResetOffsets& asked);
+void HandleDescribeReset(const Request& request, const wire::DescribeReset& asked);
+// groups.cc
+void HandleListGroups(const Request& request, const wire::ListGroups& list);
+void HandleDescribeGroup(const Request& request, const wire::DescribeGroup& describe);
+void HandleDeleteGroup(const Request& request, const wire::DeleteGroup& remove);
+
 // status.cc
 void HandleStatus(const Request& request);
 

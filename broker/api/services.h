@@ -7,6 +7,7 @@
 #include "broker/api/connection_table.h"
 #include "broker/api/disk_usage.h"
 #include "broker/catalog/catalog.h"
+#include "broker/groups/coordinator.h"
 #include "broker/partitions/partition_map.h"
 #include "broker/partitions/scrubber.h"
 #include "broker/runtime/append_clock.h"
@@ -26,6 +27,7 @@ struct ServerFacts {
 struct Services {
   PartitionMap& partitions;
   Catalog& catalog;
+  GroupCoordinator& groups;
   HelperPool& helpers;
   storage::DataDir& data_dir;
   AppendClock& clock;

@@ -43,6 +43,7 @@ auto Problems(FlatBufferBuilder& builder, const Services& services,
         "the disk is nearly full: %d bytes free; without room, writes are refused", space.free));
   }
   for (std::string& line : services.catalog.Problems()) lines.push_back(std::move(line));
+  for (std::string& line : services.groups.Problems()) lines.push_back(std::move(line));
   if (lines.size() > kLinesMax) {
     const std::size_t more = lines.size() - kLinesMax;
     lines.resize(kLinesMax);

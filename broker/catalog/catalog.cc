@@ -151,6 +151,7 @@ absl::StatusOr<TopicId> Catalog::Create(const std::string& name, std::int32_t pa
     topic->partitions.push_back(OpenPartition({row.id, name, PartitionIndex(i)}, options, now));
   }
   rooms_.map.Put(std::move(topic));
+  on_topic_change_(row.id, name);
   LogInfo("topic created", {{"topic", name}, {"partitions", partitions}, {"id", ToString(row.id)}});
   return row.id;
 }
@@ -175,6 +176,7 @@ absl::Status Catalog::Alter(const std::string& name, const TopicChange& change, 
     topic->partitions.push_back(OpenPartition({row.id, name, PartitionIndex(i)}, options, now));
   }
   rooms_.map.Put(std::move(topic));
+  on_topic_change_(row.id, name);
   LogInfo("topic altered", {{"topic", name}, {"partitions", row.partitions()}});
   return absl::OkStatus();
 }
@@ -188,6 +190,7 @@ absl::Status Catalog::Delete(const std::string& name, Timestamp now) {
   if (const ServedTopic* topic = topics->Find(row.id)) {
     for (const std::shared_ptr<Partition>& partition : topic->partitions) partition->MarkDeleted();
   }
+  on_topic_change_(row.id, name);
   LogInfo("topic deleted", {{"topic", name}, {"id", ToString(row.id)}});
   RemoveFiles(row);
   return absl::OkStatus();

@@ -92,6 +92,11 @@ class Catalog {
   // A topic as it is now, internal ones included; nothing if there is none.
   std::optional<TopicRow> Find(std::string_view name) const;
 
+  // Whoever wants to hear of topics that were created, altered or deleted, by id and name. Called
+  // on the admin thread, once the change is served. Set before there are requests.
+  using OnTopicChange = absl::AnyInvocable<void(const TopicId&, const std::string&)>;
+  void SetOnTopicChange(OnTopicChange listener) { on_topic_change_ = std::move(listener); }
+
   const RecoverySummary& recovery() const { return recovery_; }
   // Found at start, for an operator: quarantined directories, damaged partitions. Plus what went
   // wrong since: partitions that take no writes.
@@ -108,6 +113,8 @@ class Catalog {
 
   // At start; catalog_start.cc and catalog_rebuild.cc.
   absl::Status OpenState(Timestamp now);
+  const ServedTopic& OpenInternal(const TopicId& id, const char* name, int partitions,
+                                  const TopicOptions& options, Timestamp now);
   absl::Status RebuildIfAsked(Timestamp now);
   absl::Status EnterFromDisk(const TopicRow& row, Timestamp now);
   absl::Status PutAwayStrangers(const std::vector<std::string>& directories);
@@ -144,6 +151,7 @@ class Catalog {
 
   Rooms rooms_;
   std::shared_ptr<StateTopic> state_;
+  OnTopicChange on_topic_change_ = [](const TopicId&, const std::string&) {};
 
   mutable std::mutex mutex_;
   CatalogTable table_;                             // guarded by mutex_; changed by Apply only

@@ -21,8 +21,12 @@ namespace {
 
 using storage::kCatalogId;
 using storage::kCatalogName;
+using storage::kGroupsId;
+using storage::kGroupsName;
+using storage::kGroupsPartitions;
 
 constexpr std::int64_t kInternalBatchBytesMax = 16 << 20;
+constexpr std::int64_t kGroupsSegmentBytes = 4 << 20;
 
 // After an unclean stop each log that was written to waits for the disk a few times.
 constexpr std::size_t kOpeningThreads = 8;
@@ -37,6 +41,14 @@ TopicOptions InternalTopicOptions() {
   options.partition.log.compaction.enabled = true;
   options.partition.log.uses_reserve = true;
   options.batch_bytes_max = kInternalBatchBytesMax;
+  return options;
+}
+
+// Commits come all the time, and only the last of each counts: small segments, so that the others
+// are soon cleaned away.
+TopicOptions GroupsTopicOptions() {
+  TopicOptions options = InternalTopicOptions();
+  options.partition.log.segment_bytes = kGroupsSegmentBytes;
   return options;
 }
 
@@ -77,6 +89,7 @@ absl::StatusOr<std::unique_ptr<Catalog>> Catalog::Open(Rooms rooms, Timestamp no
   }
   RETURN_IF_ERROR(catalog->OpenState(now));
   RETURN_IF_ERROR(catalog->RebuildIfAsked(now));
+  catalog->OpenInternal(kGroupsId, kGroupsName, kGroupsPartitions, GroupsTopicOptions(), now);
   RETURN_IF_ERROR(catalog->PutAwayStrangers(directories));
   catalog->OpenTopics(now);
   // What recovery noted; the flusher sees only to what it notes itself.
@@ -101,18 +114,27 @@ void Catalog::NoteProblem(std::string problem) {
   problems_.push_back(std::move(problem));
 }
 
-absl::Status Catalog::OpenState(Timestamp now) {
-  const TopicOptions options = InternalTopicOptions();
+const ServedTopic& Catalog::OpenInternal(const TopicId& id, const char* name, int partitions,
+                                         const TopicOptions& options, Timestamp now) {
   TopicRow row;
-  row.id = kCatalogId;
-  row.name = kCatalogName;
-  row.history.push_back({0, 1});
+  row.id = id;
+  row.name = name;
+  row.history.push_back({0, partitions});
   std::shared_ptr<ServedTopic> topic = NewServedTopic(row, options);
-  std::shared_ptr<Partition> partition =
-      OpenPartition({row.id, row.name, PartitionIndex(0)}, options, now);
-  RETURN_IF_ERROR(Damaged(partition->write_state()));
-  topic->partitions.push_back(partition);
+  topic->partitions.resize(static_cast<std::size_t>(partitions));
+  ForEachInParallel(topic->partitions.size(), kOpeningThreads, [&](std::size_t i) {
+    topic->partitions[i] =
+        OpenPartition({id, name, PartitionIndex(static_cast<std::int32_t>(i))}, options, now);
+  });
+  const ServedTopic& served = *topic;
   rooms_.map.Put(std::move(topic));
+  return served;
+}
+
+absl::Status Catalog::OpenState(Timestamp now) {
+  const ServedTopic& topic = OpenInternal(kCatalogId, kCatalogName, 1, InternalTopicOptions(), now);
+  const std::shared_ptr<Partition> partition = topic.partitions[0];
+  RETURN_IF_ERROR(Damaged(partition->write_state()));
   state_ = std::make_shared<StateTopic>(partition, rooms_.partitions.helpers,
                                         [this](ByteView key, std::optional<ByteView> value) {
                                           const std::lock_guard lock(mutex_);
@@ -151,8 +173,9 @@ Catalog::Known Catalog::KnowledgeOf(const storage::DataDir::Found& found) const 
   // The directory's name decides where partition.meta cannot be read; the manifest knows better
   // later.
   const TopicRow* row = found.meta.ok() ? table_.Find(found.topic) : table_.Find(found.name);
-  const bool is_catalog = found.name == kCatalogName && index == 0;
-  if (is_catalog ||
+  const bool is_internal = (found.name == kCatalogName && index == 0) ||
+                           (found.name == kGroupsName && index >= 0 && index < kGroupsPartitions);
+  if (is_internal ||
       (row != nullptr && row->name == found.name && index >= 0 && index < row->partitions())) {
     return Known::kAsServed;
   }
@@ -286,8 +309,11 @@ std::shared_ptr<Partition> Catalog::OpenPartition(const storage::LogIdentity& id
   for (const storage::Leftover& leftover : report.leftovers) {
     rooms_.partitions.janitor.Run([this, leftover] { Clear(leftover); });
   }
-  NoteRecovery([&] { recovery_.Add(identity, std::move(report)); });
   const bool has_segments = (*log)->segment_count() > 0;
+  // Of the broker's own, those that were never used are nobody's concern.
+  if (has_segments || !IsInternalTopicName(identity.name)) {
+    NoteRecovery([&] { recovery_.Add(identity, std::move(report)); });
+  }
   auto partition = std::make_shared<Partition>(*std::move(log), id, identity.name,
                                                options.partition, rooms_.partitions);
   if (has_segments) rooms_.partitions.janitor.Note(partition, /*soon=*/true);

@@ -3,7 +3,6 @@
 #include <utility>
 
 #include "absl/strings/str_format.h"
-#include "flatbuffers/flatbuffers.h"
 
 #include "broker/state/records_generated.h"
 #include "protocol/status.h"
@@ -21,27 +20,11 @@ Bytes TopicKey(const TopicId& id) {
   return key;
 }
 
-Bytes TakeBytes(const flatbuffers::FlatBufferBuilder& builder) {
-  const auto* begin = reinterpret_cast<const std::byte*>(builder.GetBufferPointer());
-  return Bytes(begin, begin + builder.GetSize());
-}
-
-std::string ToText(const flatbuffers::String& text) {
-  return std::string(text.data(), text.size());
-}
-
-// The table in `value`, if it is one. `aligned` keeps the bytes: in a batch they begin anywhere.
+// The table in `value`; `aligned` keeps its bytes.
 template <typename Table>
 absl::StatusOr<const Table*> ParseValue(std::optional<ByteView> value, Bytes& aligned) {
   if (!value.has_value()) return absl::DataLossError("a record of the catalog lacks its value");
-  aligned.assign(value->begin(), value->end());
-  const auto* bytes = reinterpret_cast<const std::uint8_t*>(aligned.data());
-  flatbuffers::Verifier verifier(bytes, aligned.size());
-  if (!verifier.VerifyBuffer<Table>(nullptr)) {
-    return absl::DataLossError(
-        absl::StrFormat("the %d bytes of a record's value are not its table", aligned.size()));
-  }
-  return flatbuffers::GetRoot<Table>(bytes);
+  return ParseRecord<Table>(*value, aligned);
 }
 
 absl::StatusOr<TopicRow> ParseTopic(const TopicId& id, std::optional<ByteView> value) {
@@ -49,12 +32,12 @@ absl::StatusOr<TopicRow> ParseTopic(const TopicId& id, std::optional<ByteView> v
   ASSIGN_OR_RETURN(const records::Topic* topic, ParseValue<records::Topic>(value, aligned));
   TopicRow row;
   row.id = id;
-  row.name = ToText(*topic->name());
+  row.name = RecordText(topic->name());
   row.created = Timestamp(topic->created());
   row.deleted = topic->deleted();
   if (topic->configs() != nullptr) {
     for (const records::Config* config : *topic->configs()) {
-      row.configs[ToText(*config->name())] = ToText(*config->value());
+      row.configs[RecordText(config->name())] = RecordText(config->value());
     }
   }
   for (const records::Count* count : *topic->history()) {
@@ -88,7 +71,7 @@ StateRecord CatalogTable::TopicRecord(const TopicRow& row) {
   builder.Finish(records::CreateTopic(builder, builder.CreateString(row.name), row.created.value(),
                                       builder.CreateVector(configs), builder.CreateVector(history),
                                       row.deleted));
-  return {TopicKey(row.id), TakeBytes(builder)};
+  return {TopicKey(row.id), RecordBytes(builder)};
 }
 
 StateRecord CatalogTable::TopicForgotten(const TopicId& id) { return {TopicKey(id), std::nullopt}; }
@@ -96,7 +79,7 @@ StateRecord CatalogTable::TopicForgotten(const TopicId& id) { return {TopicKey(i
 StateRecord CatalogTable::ProducerIdsRecord(ProducerId next) {
   flatbuffers::FlatBufferBuilder builder;
   builder.Finish(records::CreateProducerIds(builder, next.value()));
-  return {Bytes{kProducerIdsKind}, TakeBytes(builder)};
+  return {Bytes{kProducerIdsKind}, RecordBytes(builder)};
 }
 
 absl::Status CatalogTable::Apply(ByteView key, std::optional<ByteView> value) {

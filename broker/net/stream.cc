@@ -98,6 +98,12 @@ std::string Stream::peer() const {
   return error ? "?" : EndpointText(endpoint.address().to_string(), endpoint.port());
 }
 
+std::string Stream::peer_host() const {
+  asio::error_code error;
+  const auto endpoint = socket_.remote_endpoint(error);
+  return error ? "?" : endpoint.address().to_string();
+}
+
 std::string Stream::local_host() const {
   asio::error_code error;
   const auto endpoint = socket_.local_endpoint(error);

@@ -45,6 +45,7 @@ class Stream {
 
   // "127.0.0.1:41234"; "?" where the kernel does not say.
   std::string peer() const;
+  std::string peer_host() const;
   // The address by which the peer reached us: what it may be told to come back to.
   std::string local_host() const;
   std::uint16_t local_port() const;

@@ -13,18 +13,13 @@
 #include "absl/status/status.h"
 
 #include "broker/partitions/partition.h"
+#include "broker/state/state_record.h"
 #include "protocol/bytes.h"
 #include "protocol/types.h"
 
 namespace cairn::broker {
 
 class HelperPool;
-
-// One fact of a coordinator: the newest value of a key counts, no value takes the key back.
-struct StateRecord {
-  Bytes key;
-  std::optional<Bytes> value;
-};
 
 // The log behind a coordinator, which works as decide → append → apply: it decides against its
 // table, appends what it decided, and takes it into the table, by the same Apply that start-up

@@ -48,6 +48,34 @@ class WrongUsage(unittest.TestCase):
                 (["consume", "x", "-p", "-1"], "--partitions"),
                 (["consume", "x", "-n", "-1"], "--count"),
                 (["offsets", "x", "--at", "noon"], "noon"),
+                (["consume", "x", "y"], "-g GROUP"),
+                (["consume", "x", "-g", "g", "-o", "5"], "with -g"),
+                (["consume", "x", "-g", "g", "-o", ":end"], "with -g"),
+                (["consume", "x", "-g", "g", "-p", "0"], "--group"),
+                (["consume", "x", "-g", "g", "--session-timeout", "soon"], "soon"),
+                (["consume", "x", "--instance-id", "i"], "--group"),
+                (["group"], "subcommand"),
+                (["group", "describe"], "group"),
+                (["group", "describe", "g", "--members", "--resets"], "--members"),
+                (["group", "reset-offsets", "--topic", "t", "--to-latest"], "which groups?"),
+                (["group", "reset-offsets", "g", "--all-groups", "--topic", "t", "--to-latest"],
+                 "--all-groups"),
+                (["group", "reset-offsets", "g", "--to-latest"], "which topics?"),
+                (["group", "reset-offsets", "g", "--topic", "t"], "where to?"),
+                (["group", "reset-offsets", "g", "--topic", "t:x", "--to-latest"], "t:x"),
+                (["group", "reset-offsets", "g", "--topic", "t", "--all-topics", "--to-latest"],
+                 "--all-topics"),
+                (["group", "reset-offsets", "g", "--topic", "t", "--to-latest", "--to-earliest"],
+                 "contradict"),
+                (["group", "reset-offsets", "g", "--topic", "t", "--to-offset", "many"], "many"),
+                (["group", "reset-offsets", "g", "--topic", "t", "--shift-by", "a"], "--shift-by"),
+                (["group", "reset-offsets", "g", "--topic", "t", "--to-datetime", "noon"], "noon"),
+                (["group", "reset-offsets", "g", "--topic", "t", "--by-duration", "P1M"], "P1M"),
+                (["group", "reset-offsets", "g", "--topic", "t", "--to-latest", "--dry-run",
+                  "--execute"], "--dry-run"),
+                (["group", "reset-offsets", "g", "--topic", "t", "--to-latest", "--force"],
+                 "--execute"),
+                (["group", "reset-offsets", "g", "--topic", "t", "--undo"], "--undo"),
                 (["status", "--format", "xml"], "xml"),
                 (["-b", "localhost", "status"], "HOST:PORT"),
                 (["-b", "localhost:0", "topic", "list"], "localhost:0"),
@@ -59,7 +87,9 @@ class WrongUsage(unittest.TestCase):
     def test_every_subcommand_has_help_with_examples(self):
         for arguments in ([], ["status"], ["topic"], ["topic", "create"], ["topic", "list"],
                           ["topic", "describe"], ["topic", "alter"], ["topic", "delete"],
-                          ["topic", "trim"], ["produce"], ["consume"], ["offsets"], ["log"],
+                          ["topic", "trim"], ["produce"], ["consume"], ["offsets"], ["group"],
+                          ["group", "list"], ["group", "describe"], ["group", "delete"],
+                          ["group", "reset-offsets"], ["log"],
                           ["log", "dump"], ["log", "verify"], ["completion"], ["completion", "bash"]):
             result = run(*arguments, "--help")
             self.assertEqual((result.code, result.err), (0, ""), arguments)
@@ -68,7 +98,8 @@ class WrongUsage(unittest.TestCase):
 
     def test_completion_is_bash_and_knows_the_commands(self):
         script = run("completion", "bash").out.decode()
-        for name in ("produce", "consume", "describe", "--remap-keys", "--broker"):
+        for name in ("produce", "consume", "describe", "--remap-keys", "--broker",
+                     "reset-offsets", "--to-datetime"):
             self.assertIn(name, script)
         self.assertEqual(os.spawnlp(os.P_WAIT, "bash", "bash", "-n", "-c", script), 0)
 

@@ -225,6 +225,9 @@ TEST_CASE("Messages: union members keep their numbers for ever", "[protocol][mes
   CHECK(static_cast<int>(wire::Body::CreateTopic) == 21);
   CHECK(static_cast<int>(wire::Body::Status) == 31);
   CHECK(static_cast<int>(wire::Body::StatusReply) == 32);
+  CHECK(static_cast<int>(wire::Body::JoinGroup) == 33);
+  CHECK(static_cast<int>(wire::Body::CommitOffsets) == 43);
+  CHECK(static_cast<int>(wire::Body::ResetDescription) == 54);
 }
 
 }  // namespace

@@ -5,7 +5,6 @@
 #include <memory>
 #include <optional>
 #include <string>
-#include <unistd.h>
 #include <utility>
 #include <vector>
 
@@ -16,11 +15,12 @@
 #include "protocol/error_code.h"
 #include "protocol/status.h"
 #include "tools/cairn/commands.h"
+#include "tools/cairn/consume_group.h"
 #include "tools/cairn/interrupt.h"
 #include "tools/cairn/offset_range.h"
-#include "tools/cairn/progress.h"
 #include "tools/cairn/record_format.h"
-#include "tools/cairn/record_json.h"
+#include "tools/cairn/record_printer.h"
+#include "tools/cairn/time_text.h"
 #include "tools/cairn/usage.h"
 
 namespace cairn::tools {
@@ -39,30 +39,36 @@ constexpr char kExamples[] =
     "(-1: null)\n"
     "  %h headers %% percent, \\n \\t \\r \\0 \\\\ \\xHH\n"
     "-J: one JSON object a line, without loss: bytes that are not UTF-8 are {\"base64\":\"…\"}.\n"
+    "-g: the members share the partitions, and the group remembers what was printed. -o start | "
+    "end "
+    "| @TIME is\n"
+    "  for partitions of which it remembers nothing; -e ends when what this member holds is read.\n"
     "\n"
     "Examples:\n"
     "  cairn consume orders                    everything, and goes on until Ctrl-C\n"
     "  cairn consume orders -o -10 -e          the last ten of each partition\n"
     "  cairn consume orders -p 0 -o 100 -n 5 -f '%o %k=%v\\n'\n"
     "  cairn consume orders -o @2026-11-24:@2026-11-25 -J\n"
-    "  cairn consume orders -e -J | cairn produce copy -J";
+    "  cairn consume orders -e -J | cairn produce copy -J\n"
+    "  cairn consume orders -g billing         as a member of a group: from where it is\n"
+    "  cairn consume 'orders-*' -g billing --session-timeout 10s --instance-id billing-1";
 
-// While nothing comes: how long until Ctrl-C or a reader that left is noticed, at most.
-constexpr client::Duration kIdleWait{100};
 constexpr client::Duration kAssignTimeout{30'000};
-constexpr std::size_t kPollRecordsMax = 10'000;
 constexpr std::size_t kPrefetchBytesAll = 128u << 20;
 constexpr std::size_t kPrefetchBytesMin = 64u << 10;
 constexpr std::size_t kPrefetchBytesMax = 4u << 20;
 
 struct ConsumeOptions {
-  std::string topic;
+  std::vector<std::string> topics;
+  std::string topic;  // the only one, without a group
   std::vector<std::int32_t> partitions;
   std::string range = "start";
   std::int64_t count_max = std::numeric_limits<std::int64_t>::max();
   bool stop_at_end = false;
   std::string format = "%v\\n";
   bool json = false;
+  std::optional<std::string> group, session_timeout;
+  std::string instance_id;
 };
 
 using PartitionList = std::vector<client::OffsetsOfPartition>;
@@ -153,94 +159,23 @@ absl::StatusOr<std::vector<client::Assignment>> Assign(const ConsumeOptions& opt
   return assignments;
 }
 
-// Writes what the consumer brings until it ends, the reader leaves or Ctrl-C.
-class Printer {
- public:
-  Printer(const ConsumeOptions& options, RecordFormat format, Session& session)
-      : options_(options),
-        format_(std::move(format)),
-        json_(options.json || session.json),
-        output_(session.output),
-        progress_("consumed", isatty(STDOUT_FILENO) != 0) {}
-
-  absl::StatusOr<int> Run(client::Consumer& consumer, bool bounded) {
-    while (written_ < options_.count_max && !output_.broken()) {
-      if (Interrupt::requested()) return bounded ? Interrupted() : exit_code_;
-      ASSIGN_OR_RETURN(client::PolledRecords polled, Poll(consumer));
-      for (const auto& record : polled.records()) Write(record);
-      for (const auto& event : polled.events()) Tell(event);
-      output_.Commit();
-      progress_.Show(written_, bytes_);
-      if (polled.empty() && consumer.finished()) break;
+// Until the consumer ends, the reader leaves or Ctrl-C.
+absl::StatusOr<int> PrintAll(client::Consumer& consumer, bool bounded, RecordPrinter& printer) {
+  while (!printer.done()) {
+    if (Interrupt::requested()) {
+      if (!bounded) return printer.exit_code();
+      printer.SayAside("cairn: interrupted before the end");
+      return kExitFailed;
     }
-    return exit_code_;
+    ASSIGN_OR_RETURN(const bool came, printer.Step(consumer));
+    if (!came && consumer.finished()) break;
   }
+  return printer.exit_code();
+}
 
- private:
-  // Waits only after everything that came before is out.
-  absl::StatusOr<client::PolledRecords> Poll(client::Consumer& consumer) {
-    const auto records_max = static_cast<std::size_t>(
-        std::min<std::int64_t>(kPollRecordsMax, options_.count_max - written_));
-    ASSIGN_OR_RETURN(client::PolledRecords polled, consumer.Poll(client::Duration(0), records_max));
-    if (!polled.empty()) return polled;
-    RETURN_IF_ERROR(output_.Flush());
-    return consumer.Poll(kIdleWait, records_max);
-  }
-
-  void Write(const client::ConsumedRecord& record) {
-    if (json_) {
-      AppendRecordJson(record, output_.buffer());
-      output_.buffer() += '\n';
-    } else {
-      format_.Append(record, output_.buffer());
-    }
-    ++written_;
-    bytes_ += static_cast<std::int64_t>(record.key.value_or("").size() +
-                                        record.value.value_or("").size());
-    output_.Commit();
-  }
-
-  void Tell(const client::ConsumerEvent& event) {
-    const std::string place = absl::StrFormat("%s:%d", event.topic, event.partition.value());
-    switch (event.kind) {
-      case client::ConsumerEvent::Kind::kEnd:
-        return;
-      case client::ConsumerEvent::Kind::kTrimmed:
-        return SayAside(
-            absl::StrFormat("cairn: %s: offsets %d up to, without, %d were dropped before "
-                            "they were read",
-                            place, event.from.value(), event.to.value()));
-      case client::ConsumerEvent::Kind::kTruncated:
-        return SayAside(
-            absl::StrFormat("cairn: %s: truncated %d..%d: a power cut took these back, "
-                            "though they may have been seen",
-                            place, event.from.value(), event.to.value()));
-      case client::ConsumerEvent::Kind::kFailed:
-        exit_code_ = kExitFailed;
-        return SayAside(
-            absl::StrFormat("cairn: %s: %s", place, std::string(event.status.message())));
-    }
-  }
-
-  void SayAside(const std::string& line) {
-    progress_.Wipe();
-    Session::Say(line);
-  }
-
-  int Interrupted() {
-    SayAside("cairn: interrupted before the end");
-    return kExitFailed;
-  }
-
-  const ConsumeOptions& options_;
-  RecordFormat format_;
-  bool json_;
-  Output& output_;
-  Progress progress_;
-  std::int64_t written_ = 0;
-  std::int64_t bytes_ = 0;
-  int exit_code_ = kExitOk;
-};
+RecordPrinter::Options PrinterOptions(const ConsumeOptions& options, const Session& session) {
+  return {.json = options.json || session.json, .count_max = options.count_max};
+}
 
 client::ConsumerOptions PrefetchFor(std::size_t partitions) {
   client::ConsumerOptions options;
@@ -249,9 +184,31 @@ client::ConsumerOptions PrefetchFor(std::size_t partitions) {
   return options;
 }
 
-absl::StatusOr<int> Consume(const ConsumeOptions& options, Session& session) {
+absl::StatusOr<int> ConsumeInGroup(const ConsumeOptions& options, const OffsetRange& range,
+                                   RecordFormat format, Session& session) {
+  GroupConsumption wanted{.group = *options.group,
+                          .topics = options.topics,
+                          .instance_id = options.instance_id,
+                          .session_timeout = std::nullopt,
+                          .range = range,
+                          .stop_at_end = options.stop_at_end};
+  if (options.session_timeout.has_value()) {
+    ASSIGN_OR_RETURN(wanted.session_timeout, ParseTimeout(*options.session_timeout));
+  }
+  RecordPrinter::Options printing = PrinterOptions(options, session);
+  printing.flush_each = true;
+  RecordPrinter printer(std::move(format), printing, session);
+  return ConsumeAsMember(wanted, printer, session);
+}
+
+absl::StatusOr<int> Consume(ConsumeOptions options, Session& session) {
   ASSIGN_OR_RETURN(const OffsetRange range, ParseOffsetRange(options.range, session.now));
   ASSIGN_OR_RETURN(RecordFormat format, RecordFormat::Parse(options.format));
+  if (options.group.has_value()) return ConsumeInGroup(options, range, std::move(format), session);
+  if (options.topics.size() > 1) {
+    return UsageError("several topics can only be read as a member of a group: -g GROUP");
+  }
+  options.topic = options.topics.front();
   ASSIGN_OR_RETURN(std::vector<client::Assignment> assignments, Assign(options, range, session));
   if (assignments.empty()) return kExitOk;
   ASSIGN_OR_RETURN(auto cluster, session.Cluster());
@@ -261,7 +218,28 @@ absl::StatusOr<int> Consume(const ConsumeOptions& options, Session& session) {
   const bool bounded = options.stop_at_end || range.stop_at_present_end ||
                        range.stop_time.has_value() ||
                        options.count_max != std::numeric_limits<std::int64_t>::max();
-  return Printer(options, std::move(format), session).Run(*consumer, bounded);
+  RecordPrinter printer(std::move(format), PrinterOptions(options, session), session);
+  return PrintAll(*consumer, bounded, printer);
+}
+
+void AddGroupOptions(CLI::App& command, ConsumeOptions& options, CLI::Option& partitions) {
+  const auto add = [&](const char* name, std::optional<std::string>& value, const char* what,
+                       const char* type) {
+    return command
+        .add_option_function<std::string>(
+            name, [&value](const std::string& text) { value = text; }, what)
+        ->type_name(type);
+  };
+  CLI::Option* group = add("-g,--group", options.group, "As a member of this group", "GROUP");
+  group->excludes(&partitions);
+  add("--session-timeout", options.session_timeout,
+      "Not heard of for so long, it loses its partitions; default 45s", "DURATION")
+      ->needs(group);
+  command
+      .add_option("--instance-id", options.instance_id,
+                  "A name to come back under, to the same partitions")
+      ->type_name("ID")
+      ->needs(group);
 }
 
 }  // namespace
@@ -270,13 +248,16 @@ void AddConsume(CLI::App& app, Run& chosen) {
   auto options = std::make_shared<ConsumeOptions>();
   CLI::App* command = app.add_subcommand("consume", "Read records, from any offset or time");
   command->footer(kExamples);
-  command->add_option("topic", options->topic, "The topic")->required()->type_name("TOPIC");
-  command->add_option("-p,--partitions", options->partitions, "Only these partitions")
-      ->type_name("P,…")
-      ->delimiter(',')
-      ->expected(1)
-      ->take_all()
-      ->check(CLI::NonNegativeNumber.description(""));
+  command->add_option("topic", options->topics, "The topic; with -g several, and patterns (* ?)")
+      ->required()
+      ->type_name("TOPIC");
+  auto* partitions =
+      command->add_option("-p,--partitions", options->partitions, "Only these partitions")
+          ->type_name("P,…")
+          ->delimiter(',')
+          ->expected(1)
+          ->take_all()
+          ->check(CLI::NonNegativeNumber.description(""));
   command->add_option("-o,--offset", options->range, "Where to begin and end; default start")
       ->type_name("OFFSET");
   command->add_option("-n,--count", options->count_max, "End after so many records in all")
@@ -287,6 +268,7 @@ void AddConsume(CLI::App& app, Run& chosen) {
       command->add_option("-f,--record-format", options->format, "How a record is written")
           ->type_name("FORMAT");
   command->add_flag("-J,--json", options->json, "One JSON object a line")->excludes(format);
+  AddGroupOptions(*command, *options, *partitions);
   command->callback([options, &chosen] {
     chosen = [options](Session& session) { return Consume(*options, session); };
   });

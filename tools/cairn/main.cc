@@ -49,6 +49,7 @@ void DescribeApp(CLI::App& app, Session& session, Run& chosen) {
   AddProduce(app, chosen);
   AddConsume(app, chosen);
   AddOffsets(app, chosen);
+  AddGroup(app, chosen);
   AddLog(app, chosen);
   AddCompletion(app, chosen);
 }
@@ -70,7 +71,7 @@ int ReportUsage(const CLI::App& app, const CLI::ParseError& error) {
 }
 
 int Main(int argc, char** argv) {
-  CLI::App app("Talks to a Cairn broker: topics, records, offsets; and looks at its files.",
+  CLI::App app("Talks to a Cairn broker: topics, records, offsets, groups; and looks at its files.",
                "cairn");
   Session session;
   session.now = WallClock();

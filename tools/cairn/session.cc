@@ -64,6 +64,8 @@ absl::Status Session::Explain(const absl::Status& status) const {
         "is cairnd running on %s? Name another broker with -b HOST:PORT or CAIRN_BROKER", broker);
   } else if (CodeOf(status) == ErrorCode::kUnknownTopic) {
     hint = "'cairn topic list' shows the topics, 'cairn topic create NAME -p N' makes one";
+  } else if (CodeOf(status) == ErrorCode::kUnknownGroup) {
+    hint = "'cairn group list' shows the groups";
   }
   if (hint.empty()) return status;
   return absl::Status(status.code(),

@@ -4,6 +4,7 @@
 #include <charconv>
 #include <cstdint>
 #include <optional>
+#include <span>
 
 #include "absl/strings/str_format.h"
 
@@ -32,6 +33,10 @@ class Scanner {
     if (rest_.empty() || rest_.front() != c) return false;
     rest_.remove_prefix(1);
     return true;
+  }
+  // In upper or lower case.
+  bool SkipLetter(char upper) {
+    return Skip(upper) || Skip(static_cast<char>(std::tolower(static_cast<unsigned char>(upper))));
   }
   bool Skip(std::string_view text) {
     if (rest_.substr(0, text.size()) != text) return false;
@@ -88,6 +93,59 @@ std::optional<std::int64_t> SpanMs(Scanner scanner) {
   return span;
 }
 
+// The digits after the point; finer than milliseconds is cut off.
+std::optional<std::int64_t> FractionMs(Scanner& scanner) {
+  if (!scanner.AtDigit()) return std::nullopt;
+  std::int64_t ms = 0;
+  for (std::int64_t unit = 100; scanner.AtDigit(); unit /= 10) ms += *scanner.Fixed(1) * unit;
+  return ms;
+}
+
+struct IsoUnit {
+  char letter;
+  std::int64_t ms;
+};
+constexpr IsoUnit kIsoDateUnits[] = {{'W', 7 * kDayMs}, {'D', kDayMs}};
+constexpr IsoUnit kIsoTimeUnits[] = {{'H', 3'600'000}, {'M', 60'000}, {'S', 1'000}};
+
+// Adds numbers with their units, each unit at most once and in this order; only seconds may have a
+// fraction. False: something else stands there.
+bool AddIsoUnits(Scanner& scanner, std::span<const IsoUnit> units, std::int64_t& span_ms) {
+  for (std::size_t next = 0; scanner.AtDigit(); ++next) {
+    const auto count = scanner.Number();
+    if (!count.has_value()) return false;
+    std::int64_t fraction = 0;
+    const bool has_fraction = scanner.Skip('.') || scanner.Skip(',');
+    if (has_fraction) {
+      const auto ms = FractionMs(scanner);
+      if (!ms.has_value()) return false;
+      fraction = *ms;
+    }
+    while (next < units.size() && !scanner.SkipLetter(units[next].letter)) ++next;
+    if (next == units.size() || (has_fraction && units[next].letter != 'S')) return false;
+    if (*count > kSpanMsMax / units[next].ms) return false;
+    span_ms += *count * units[next].ms + fraction;
+  }
+  return true;
+}
+
+// "P1DT2H30M": at least one number, and at least one after a T.
+std::optional<std::int64_t> IsoSpanMs(Scanner scanner) {
+  std::int64_t span = 0;
+  if (!scanner.SkipLetter('P') || scanner.done()) return std::nullopt;
+  if (!AddIsoUnits(scanner, kIsoDateUnits, span)) return std::nullopt;
+  if (scanner.SkipLetter('T')) {
+    if (!scanner.AtDigit() || !AddIsoUnits(scanner, kIsoTimeUnits, span)) return std::nullopt;
+  }
+  if (!scanner.done() || span > kSpanMsMax) return std::nullopt;
+  return span;
+}
+
+std::optional<std::int64_t> AnySpanMs(std::string_view text) {
+  const bool iso = !text.empty() && (text.front() == 'P' || text.front() == 'p');
+  return iso ? IsoSpanMs(Scanner(text)) : SpanMs(Scanner(text));
+}
+
 std::optional<std::int64_t> DayMs(Scanner& scanner) {
   const auto year = scanner.Fixed(4);
   if (!year.has_value() || !scanner.Skip('-')) return std::nullopt;
@@ -100,14 +158,6 @@ std::optional<std::int64_t> DayMs(Scanner& scanner) {
                                          std::chrono::day(static_cast<unsigned>(*day)));
   if (!date.ok()) return std::nullopt;
   return std::chrono::sys_days(date).time_since_epoch().count() * kDayMs;
-}
-
-// The digits after the point; finer than milliseconds is cut off.
-std::optional<std::int64_t> FractionMs(Scanner& scanner) {
-  if (!scanner.AtDigit()) return std::nullopt;
-  std::int64_t ms = 0;
-  for (std::int64_t unit = 100; scanner.AtDigit(); unit /= 10) ms += *scanner.Fixed(1) * unit;
-  return ms;
 }
 
 // "09:30" or "09:30:00" or "09:30:00.25"
@@ -159,7 +209,7 @@ std::optional<std::int64_t> AnyMs(std::string_view text, Timestamp now) {
     return scanner.done() ? ms : std::nullopt;
   }
   if (text.front() == '-') {
-    const auto span = SpanMs(Scanner(text.substr(1)));
+    const auto span = AnySpanMs(text.substr(1));
     if (!span.has_value()) return std::nullopt;
     return now.value() - *span;
   }
@@ -173,6 +223,23 @@ absl::StatusOr<Timestamp> ParseTime(std::string_view text, Timestamp now) {
   if (!ms.has_value()) return NotATime(text);
   if (*ms < 0) return UsageError(absl::StrFormat("'%s' lies before 1970", text));
   return Timestamp(*ms);
+}
+
+absl::StatusOr<std::chrono::milliseconds> ParseDuration(std::string_view text) {
+  const auto ms = AnySpanMs(text);
+  if (ms.has_value()) return std::chrono::milliseconds(*ms);
+  return UsageError(
+      absl::StrFormat("'%s' is not a duration; use ISO 8601 in weeks, days, hours, minutes and "
+                      "seconds (P1DT12H, PT30M) or a span (36h, 1h30m)",
+                      text));
+}
+
+absl::StatusOr<std::chrono::milliseconds> ParseTimeout(std::string_view text) {
+  Scanner scanner(text);
+  const auto ms = scanner.Number();
+  if (!ms.has_value() || !scanner.done()) return ParseDuration(text);
+  if (*ms > kSpanMsMax) return UsageError(absl::StrFormat("'%s' ms is for ever", text));
+  return std::chrono::milliseconds(*ms);
 }
 
 std::string FormatTime(Timestamp time) {

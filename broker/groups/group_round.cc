@@ -1,0 +1,26 @@
+#include "broker/groups/group_round.h"
+
+namespace cairn::broker {
+
+const Group* GroupRound::Find(std::string_view name) const {
+  const auto draft = drafts_.find(name);
+  if (draft == drafts_.end()) return table_.Find(name);
+  return draft->second.group() == Group() ? nullptr : &draft->second.group();
+}
+
+GroupDraft& GroupRound::Draft(std::string_view name) {
+  const auto draft = drafts_.find(name);
+  if (draft != drafts_.end()) return draft->second;
+  const std::string key(name);
+  return drafts_.emplace(key, GroupDraft(key, table_.Find(name))).first->second;
+}
+
+std::vector<StateRecord> GroupRound::Records() const {
+  std::vector<StateRecord> records;
+  for (const auto& [name, draft] : drafts_) {
+    records.insert(records.end(), draft.records().begin(), draft.records().end());
+  }
+  return records;
+}
+
+}  // namespace cairn::broker

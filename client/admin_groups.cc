@@ -1,0 +1,230 @@
+#include <algorithm>
+#include <map>
+#include <utility>
+
+#include "client/admin.h"
+#include "client/ask.h"
+#include "client/core.h"
+#include "client/deadline.h"
+#include "protocol/status.h"
+
+namespace cairn::client {
+namespace {
+
+using Builder = flatbuffers::FlatBufferBuilder;
+
+GroupState FromWire(wire::GroupState state) {
+  switch (state) {
+    case wire::GroupState::Stable:
+      return GroupState::kStable;
+    case wire::GroupState::Assigning:
+      return GroupState::kAssigning;
+    case wire::GroupState::Resetting:
+      return GroupState::kResetting;
+    default:
+      return GroupState::kEmpty;
+  }
+}
+
+std::optional<Offset> OffsetFromWire(std::int64_t offset) {
+  if (offset < 0) return std::nullopt;
+  return Offset(offset);
+}
+
+std::optional<Timestamp> TimeFromWire(std::int64_t time) {
+  if (time < 0) return std::nullopt;
+  return Timestamp(time);
+}
+
+std::optional<std::size_t> PlaceFromWire(std::int32_t place, std::size_t members) {
+  if (place < 0 || static_cast<std::size_t>(place) >= members) return std::nullopt;
+  return static_cast<std::size_t>(place);
+}
+
+GroupMemberDescription FromWire(const wire::GroupMember& from) {
+  GroupMemberDescription member;
+  if (from.id() != nullptr) member.id = MemberFromWire(*from.id());
+  member.instance_id = Text(from.instance_id());
+  member.client_id = Text(from.client_id());
+  member.host = Text(from.host());
+  ForEach(from.topics(),
+          [&](const flatbuffers::String& topic) { member.topics.push_back(Text(&topic)); });
+  member.session_timeout = Duration(from.session_timeout_ms());
+  return member;
+}
+
+GroupPartitionDescription FromWire(const wire::GroupPartition& from, std::size_t members) {
+  GroupPartitionDescription partition;
+  partition.topic_id = cairn::FromWire(from.topic());
+  partition.partition = PartitionIndex(from.partition());
+  partition.owner = PlaceFromWire(from.owner(), members);
+  partition.target = PlaceFromWire(from.target(), members);
+  partition.epoch = from.epoch();
+  partition.committed = OffsetFromWire(from.offset());
+  partition.leader_epoch = LeaderEpoch(from.leader_epoch());
+  if (partition.committed.has_value()) partition.committed_at = TimeFromWire(from.committed_at());
+  partition.log_start = Offset(from.log_start());
+  partition.log_end = Offset(from.log_end());
+  partition.first_unread = TimeFromWire(from.first_unread());
+  partition.trimmed = from.trimmed();
+  return partition;
+}
+
+GroupResetSummary FromWire(const wire::GroupReset& from) {
+  return {.number = from.number(),
+          .at = Timestamp(from.at()),
+          .what = Text(from.what()),
+          .partitions = from.partitions(),
+          .undone_by = from.undone_by(),
+          .undoes = from.undoes()};
+}
+
+// Adds a page's partitions; everything else is that of the last page.
+void TakePage(const wire::GroupDescription& from, GroupDescription& group) {
+  group.state = FromWire(from.state());
+  group.epoch = from.epoch();
+  group.assignor = from.assignor() == wire::Assignor::Range ? GroupAssignor::kRange
+                                                            : GroupAssignor::kStickyUniform;
+  group.members.clear();
+  ForEach(from.members(),
+          [&](const wire::GroupMember& member) { group.members.push_back(FromWire(member)); });
+  group.resets.clear();
+  ForEach(from.resets(),
+          [&](const wire::GroupReset& reset) { group.resets.push_back(FromWire(reset)); });
+  std::map<TopicId, std::string> names;
+  ForEach(from.topics(), [&](const wire::GroupTopic& topic) {
+    if (topic.id() != nullptr) names[cairn::FromWire(*topic.id())] = Text(topic.name());
+  });
+  const auto* metadata = from.metadata();
+  flatbuffers::uoffset_t row = 0;
+  ForEach(from.partitions(), [&](const wire::GroupPartition& each) {
+    GroupPartitionDescription partition = FromWire(each, group.members.size());
+    partition.topic = names[partition.topic_id];
+    if (partition.topic.empty()) partition.topic = ToString(partition.topic_id);
+    if (metadata != nullptr && row < metadata->size()) {
+      partition.metadata = Text(metadata->Get(row));
+    }
+    group.partitions.push_back(std::move(partition));
+    ++row;
+  });
+}
+
+template <typename Changes>
+std::vector<GroupOffsetChange> ChangesFromWire(const Changes* from) {
+  std::vector<GroupOffsetChange> changes;
+  ForEach(from, [&](const wire::OffsetChange& change) {
+    changes.push_back({.topic = cairn::FromWire(change.topic()),
+                       .partition = PartitionIndex(change.partition()),
+                       .old_offset = OffsetFromWire(change.old_offset()),
+                       .new_offset = OffsetFromWire(change.new_offset())});
+  });
+  return changes;
+}
+
+std::uint32_t MillisecondsToWire(Duration duration) {
+  constexpr Duration kLongest = std::chrono::hours(24);
+  return static_cast<std::uint32_t>(std::clamp(duration, Duration(0), kLongest).count());
+}
+
+}  // namespace
+
+absl::StatusOr<std::vector<GroupSummary>> Admin::ListGroups() {
+  std::vector<GroupSummary> groups;
+  const auto deadline = DeadlineAfter(timeout_);
+  for (bool more = true; more;) {
+    const std::size_t before = groups.size();
+    const std::string after = groups.empty() ? "" : groups.back().group;
+    RETURN_IF_ERROR(Ask<wire::GroupsReply>(
+        *cluster_->core(), kRead, TimeLeft(deadline),
+        [&](Builder& builder) { return wire::CreateListGroups(builder, ToWire(builder, after)); },
+        [&](const wire::GroupsReply& reply) {
+          ForEach(reply.groups(), [&](const wire::GroupSummary& group) {
+            groups.push_back({.group = Text(group.group()),
+                              .state = FromWire(group.state()),
+                              .members = group.members(),
+                              .total_lag = group.total_lag(),
+                              .partitions = group.partitions()});
+          });
+          more = reply.more();
+        }));
+    if (more && groups.size() == before) {
+      return absl::InternalError("the broker promised more groups and sent none");
+    }
+  }
+  return groups;
+}
+
+absl::StatusOr<GroupDescription> Admin::DescribeGroup(std::string_view group) {
+  GroupDescription description;
+  description.group = std::string(group);
+  const auto deadline = DeadlineAfter(timeout_);
+  for (bool more = true; more;) {
+    const std::size_t before = description.partitions.size();
+    RETURN_IF_ERROR(Ask<wire::GroupDescription>(
+        *cluster_->core(), kRead, TimeLeft(deadline),
+        [&](Builder& builder) {
+          const auto name = ToWire(builder, group);
+          return wire::CreateDescribeGroup(builder, name, static_cast<std::uint32_t>(before));
+        },
+        [&](const wire::GroupDescription& page) {
+          TakePage(page, description);
+          // A page with nothing: there are fewer by now.
+          more = description.partitions.size() > before &&
+                 description.partitions.size() < page.partitions_total();
+        }));
+  }
+  return description;
+}
+
+absl::Status Admin::DeleteGroup(std::string_view group) {
+  return Ask<wire::GroupDeleted>(
+      *cluster_->core(), kChange, timeout_,
+      [&](Builder& builder) { return wire::CreateDeleteGroup(builder, ToWire(builder, group)); },
+      [](const wire::GroupDeleted&) {});
+}
+
+absl::StatusOr<GroupReset> Admin::ResetOffsets(const GroupResetRequest& request) {
+  std::vector<wire::OffsetChange> changes;
+  changes.reserve(request.changes.size());
+  for (const GroupOffsetChange& change : request.changes) {
+    changes.emplace_back(ToWire(change.topic), change.partition.value(),
+                         change.old_offset.value_or(kNoOffset).value(),
+                         change.new_offset.value_or(kNoOffset).value());
+  }
+  const std::uint32_t wait = MillisecondsToWire(request.wait);
+  const Duration timeout =
+      timeout_ > Duration::max() - Duration(wait) ? timeout_ : timeout_ + Duration(wait);
+  GroupReset reset;
+  RETURN_IF_ERROR(Ask<wire::OffsetsReset>(
+      *cluster_->core(), kChange, timeout,
+      [&](Builder& builder) {
+        const auto group = ToWire(builder, request.group);
+        const auto rows = builder.CreateVectorOfStructs(changes);
+        const auto what = ToWire(builder, request.what);
+        return wire::CreateResetOffsets(builder, group, rows, what, request.force, wait,
+                                        request.undoes);
+      },
+      [&](const wire::OffsetsReset& reply) {
+        reset.number = reply.number();
+        reset.changes = ChangesFromWire(reply.changes());
+      }));
+  return reset;
+}
+
+absl::StatusOr<GroupResetDescription> Admin::DescribeReset(std::string_view group,
+                                                           std::int64_t number) {
+  GroupResetDescription description;
+  RETURN_IF_ERROR(Ask<wire::ResetDescription>(
+      *cluster_->core(), kRead, timeout_,
+      [&](Builder& builder) {
+        const auto name = ToWire(builder, group);
+        return wire::CreateDescribeReset(builder, name, number);
+      },
+      [&](const wire::ResetDescription& reply) {
+        description.summary = FromWire(*reply.reset());
+        description.changes = ChangesFromWire(reply.changes());
+      }));
+  return description;
+}
+
+}  // namespace cairn::client

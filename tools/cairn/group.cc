@@ -1,0 +1,393 @@
+#include <algorithm>
+#include <map>
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+#include <tuple>
+#include <vector>
+
+#include "absl/strings/str_format.h"
+#include <CLI/CLI.hpp>
+
+#include "protocol/status.h"
+#include "tools/cairn/commands.h"
+#include "tools/cairn/group_reset.h"
+#include "tools/cairn/json_writer.h"
+#include "tools/cairn/time_text.h"
+#include "tools/cairn/usage.h"
+
+namespace cairn::tools {
+namespace {
+
+constexpr char kGroupExamples[] =
+    "Members: cairn consume TOPIC -g GROUP, or any program with the client library.\n"
+    "\n"
+    "Examples:\n"
+    "  cairn group list\n"
+    "  cairn group describe billing\n"
+    "  cairn group reset-offsets billing --topic orders --to-datetime -1h\n"
+    "  cairn group delete billing";
+constexpr char kListExamples[] =
+    "Examples:\n"
+    "  cairn group list\n"
+    "  cairn group list --format json | jq '.[] | select(.total_lag > 1000)'";
+constexpr char kDescribeExamples[] =
+    "CURRENT-OFFSET is the next record to read, LAG counts the records from there, LAG-TIME is the "
+    "age of the\n"
+    "first of them. TRIMMED, where there is something to show: records that were dropped before "
+    "they were read.\n"
+    "\n"
+    "Examples:\n"
+    "  cairn group describe billing\n"
+    "  cairn group describe billing --members\n"
+    "  cairn group describe billing --resets\n"
+    "  cairn group describe billing --format json | jq .total_lag";
+constexpr char kDeleteExamples[] =
+    "Its committed offsets are gone. A group with members is not deleted.\n"
+    "\n"
+    "Examples:\n"
+    "  cairn group delete billing";
+
+struct GroupOptions {
+  std::string group;
+  bool members = false;
+  bool resets = false;
+};
+
+Cell OptionalNumber(std::optional<std::int64_t> number) {
+  return number.has_value() ? Cell(*number) : Cell();
+}
+
+Cell OptionalOffset(std::optional<Offset> offset) {
+  return offset.has_value() ? Cell(offset->value()) : Cell();
+}
+
+std::string StateName(client::GroupState state) {
+  switch (state) {
+    case client::GroupState::kEmpty:
+      return "empty";
+    case client::GroupState::kStable:
+      return "stable";
+    case client::GroupState::kAssigning:
+      return "assigning";
+    case client::GroupState::kResetting:
+      return "resetting";
+  }
+  return "unknown";
+}
+
+std::string AssignorName(client::GroupAssignor assignor) {
+  return assignor == client::GroupAssignor::kRange ? "range" : "sticky-uniform";
+}
+
+absl::StatusOr<int> ListGroups(const GroupOptions&, Session& session) {
+  ASSIGN_OR_RETURN(client::Admin admin, session.Ask());
+  ASSIGN_OR_RETURN(const auto groups, admin.ListGroups());
+  Table table({"group", "state", "members", "total_lag", "partitions"});
+  for (const client::GroupSummary& group : groups) {
+    table.AddRow(
+        {group.group, StateName(group.state), group.members, group.total_lag, group.partitions});
+  }
+  session.Print(table);
+  return kExitOk;
+}
+
+// ---- describe ----
+
+const client::GroupMemberDescription* Member(const client::GroupDescription& group,
+                                             std::optional<std::size_t> index) {
+  return index.has_value() && *index < group.members.size() ? &group.members[*index] : nullptr;
+}
+
+// Records that are not done; nothing without a commit. What was dropped before it was read cannot
+// be waited for.
+std::optional<std::int64_t> Lag(const client::GroupPartitionDescription& partition) {
+  if (!partition.committed.has_value()) return std::nullopt;
+  return std::max<std::int64_t>(
+      0, partition.log_end - std::max(*partition.committed, partition.log_start));
+}
+
+std::int64_t TotalLag(const client::GroupDescription& group) {
+  std::int64_t total = 0;
+  for (const auto& partition : group.partitions) total += Lag(partition).value_or(0);
+  return total;
+}
+
+// How long ago the first unread record was written. By this machine's clock, which may be behind
+// the one that wrote it.
+std::optional<std::int64_t> LagTimeMs(const client::GroupPartitionDescription& partition,
+                                      Timestamp now) {
+  if (!partition.first_unread.has_value()) return std::nullopt;
+  return std::max<std::int64_t>(0, now - *partition.first_unread);
+}
+
+Cell LagTime(const client::GroupPartitionDescription& partition, Timestamp now) {
+  const auto ms = LagTimeMs(partition, now);
+  return ms.has_value() ? Cell(FormatSpan(std::chrono::milliseconds(*ms))) : Cell();
+}
+
+Table PartitionTable(const client::GroupDescription& group, Timestamp now) {
+  const bool trimmed = std::any_of(group.partitions.begin(), group.partitions.end(),
+                                   [](const auto& partition) { return partition.trimmed != 0; });
+  std::vector<std::string> columns = {"group",          "topic",    "partition", "current_offset",
+                                      "log_end_offset", "lag",      "lag_time",  "consumer_id",
+                                      "host",           "client_id"};
+  if (trimmed) columns.emplace_back("trimmed");
+  Table table(std::move(columns));
+  for (const client::GroupPartitionDescription& partition : group.partitions) {
+    const auto* owner = Member(group, partition.owner);
+    std::vector<Cell> row = {group.group,
+                             partition.topic,
+                             partition.partition.value(),
+                             OptionalOffset(partition.committed),
+                             partition.log_end.value(),
+                             OptionalNumber(Lag(partition)),
+                             LagTime(partition, now),
+                             owner == nullptr ? Cell() : Cell(ToString(owner->id)),
+                             owner == nullptr ? Cell() : Cell(owner->host),
+                             owner == nullptr ? Cell() : Cell(owner->client_id)};
+    if (trimmed) row.push_back(partition.trimmed == 0 ? Cell() : Cell(partition.trimmed));
+    table.AddRow(std::move(row));
+  }
+  return table;
+}
+
+// By topic, the partitions that each member holds; by the member's place.
+using Holdings = std::vector<std::map<std::string, std::set<PartitionIndex>>>;
+
+Holdings HoldingsOf(const client::GroupDescription& group) {
+  Holdings holdings(group.members.size());
+  for (const client::GroupPartitionDescription& partition : group.partitions) {
+    if (Member(group, partition.owner) == nullptr) continue;
+    holdings[*partition.owner][partition.topic].insert(partition.partition);
+  }
+  return holdings;
+}
+
+// "orders:0,1 clicks:3", the way --topic takes them.
+std::string AssignmentText(const Holdings::value_type& held) {
+  std::string text;
+  for (const auto& [topic, partitions] : held) {
+    if (!text.empty()) text += ' ';
+    text += topic;
+    char divider = ':';
+    for (const PartitionIndex partition : partitions) {
+      text += absl::StrFormat("%c%d", divider, partition.value());
+      divider = ',';
+    }
+  }
+  return text;
+}
+
+std::int32_t CountOf(const Holdings::value_type& held) {
+  std::size_t count = 0;
+  for (const auto& [topic, partitions] : held) count += partitions.size();
+  return static_cast<std::int32_t>(count);
+}
+
+Table MemberTable(const client::GroupDescription& group) {
+  const bool instances =
+      std::any_of(group.members.begin(), group.members.end(),
+                  [](const auto& member) { return !member.instance_id.empty(); });
+  std::vector<std::string> columns = {"group",     "consumer_id", "host",
+                                      "client_id", "#partitions", "assignment"};
+  if (instances) columns.emplace_back("instance_id");
+  Table table(std::move(columns));
+  const Holdings holdings = HoldingsOf(group);
+  for (std::size_t i = 0; i < group.members.size(); ++i) {
+    const client::GroupMemberDescription& member = group.members[i];
+    std::vector<Cell> row = {
+        group.group,          ToString(member.id),
+        member.host,          member.client_id,
+        CountOf(holdings[i]), holdings[i].empty() ? Cell() : Cell(AssignmentText(holdings[i]))};
+    if (instances) row.push_back(member.instance_id.empty() ? Cell() : Cell(member.instance_id));
+    table.AddRow(std::move(row));
+  }
+  return table;
+}
+
+Table ResetTable(const client::GroupDescription& group) {
+  Table table({"group", "number", "at", "partitions", "undone_by", "what"});
+  for (const client::GroupResetSummary& reset : group.resets) {
+    table.AddRow({group.group, reset.number, FormatTime(reset.at), reset.partitions,
+                  reset.undone_by == 0 ? Cell() : Cell(reset.undone_by), reset.what});
+  }
+  return table;
+}
+
+void WriteNumber(JsonWriter& json, std::optional<std::int64_t> number) {
+  number.has_value() ? json.Int(*number) : json.Null();
+}
+
+void WriteText(JsonWriter& json, const std::string* text) {
+  text == nullptr ? json.Null() : json.Text(*text);
+}
+
+void WriteJson(JsonWriter& json, const client::GroupDescription& group,
+               const client::GroupPartitionDescription& partition, Timestamp now) {
+  const auto* owner = Member(group, partition.owner);
+  const auto* target = Member(group, partition.target);
+  const std::string owner_id = owner == nullptr ? "" : ToString(owner->id);
+  const std::string target_id = target == nullptr ? "" : ToString(target->id);
+  const Cell lag_time = LagTime(partition, now);
+  json.BeginObject();
+  json.Key("group").Text(group.group);
+  json.Key("topic").Text(partition.topic);
+  json.Key("partition").Int(partition.partition.value());
+  json.Key("current_offset");
+  OptionalOffset(partition.committed).WriteJson(json);
+  json.Key("log_start_offset").Int(partition.log_start.value());
+  json.Key("log_end_offset").Int(partition.log_end.value());
+  json.Key("lag");
+  WriteNumber(json, Lag(partition));
+  json.Key("lag_time");
+  lag_time.WriteJson(json);
+  json.Key("lag_time_ms");
+  WriteNumber(json, LagTimeMs(partition, now));
+  json.Key("consumer_id");
+  WriteText(json, owner == nullptr ? nullptr : &owner_id);
+  json.Key("host");
+  WriteText(json, owner == nullptr ? nullptr : &owner->host);
+  json.Key("client_id");
+  WriteText(json, owner == nullptr ? nullptr : &owner->client_id);
+  json.Key("target_consumer_id");
+  WriteText(json, target == nullptr ? nullptr : &target_id);
+  json.Key("trimmed").Int(partition.trimmed);
+  json.Key("committed_at");
+  if (partition.committed_at.has_value()) {
+    json.Text(FormatTime(*partition.committed_at));
+  } else {
+    json.Null();
+  }
+  json.Key("metadata").Text(partition.metadata);
+  json.EndObject();
+}
+
+void WriteJson(JsonWriter& json, const std::string& group,
+               const client::GroupMemberDescription& member, const Holdings::value_type& held) {
+  json.BeginObject();
+  json.Key("group").Text(group);
+  json.Key("consumer_id").Text(ToString(member.id));
+  json.Key("instance_id");
+  WriteText(json, member.instance_id.empty() ? nullptr : &member.instance_id);
+  json.Key("host").Text(member.host);
+  json.Key("client_id").Text(member.client_id);
+  json.Key("topics").BeginArray();
+  for (const std::string& topic : member.topics) json.Text(topic);
+  json.EndArray();
+  json.Key("session_timeout_ms").Int(member.session_timeout.count());
+  json.Key("partitions").Int(CountOf(held));
+  json.Key("assignment").BeginArray();
+  for (const auto& [topic, partitions] : held) {
+    json.BeginObject().Key("topic").Text(topic).Key("partitions").BeginArray();
+    for (const PartitionIndex partition : partitions) json.Int(partition.value());
+    json.EndArray().EndObject();
+  }
+  json.EndArray();
+  json.EndObject();
+}
+
+// All there is to know, whatever the flags say.
+void DescribeJson(const client::GroupDescription& group, Timestamp now, std::string& out) {
+  JsonWriter json(out);
+  json.BeginObject();
+  json.Key("group").Text(group.group);
+  json.Key("state").Text(StateName(group.state));
+  json.Key("epoch").Int(group.epoch);
+  json.Key("assignor").Text(AssignorName(group.assignor));
+  json.Key("total_lag").Int(TotalLag(group));
+  json.Key("partitions").BeginArray();
+  for (const auto& partition : group.partitions) WriteJson(json, group, partition, now);
+  json.EndArray();
+  json.Key("members").BeginArray();
+  const Holdings holdings = HoldingsOf(group);
+  for (std::size_t i = 0; i < group.members.size(); ++i) {
+    WriteJson(json, group.group, group.members[i], holdings[i]);
+  }
+  json.EndArray();
+  json.Key("resets");
+  ResetTable(group).WriteJson(json);
+  json.EndObject();
+  out += '\n';
+}
+
+absl::StatusOr<int> DescribeGroup(const GroupOptions& options, Session& session) {
+  ASSIGN_OR_RETURN(client::Admin admin, session.Ask());
+  ASSIGN_OR_RETURN(client::GroupDescription group, admin.DescribeGroup(options.group));
+  std::sort(group.partitions.begin(), group.partitions.end(), [](const auto& a, const auto& b) {
+    return std::tie(a.topic, a.partition) < std::tie(b.topic, b.partition);
+  });
+  if (session.json) {
+    DescribeJson(group, session.now, session.output.buffer());
+    return kExitOk;
+  }
+  Session::Say(absl::StrFormat("group %s: %s, %d member%s, total lag %d", group.group,
+                               StateName(group.state), group.members.size(),
+                               group.members.size() == 1 ? "" : "s", TotalLag(group)));
+  if (options.members) {
+    session.Print(MemberTable(group));
+  } else if (options.resets) {
+    session.Print(ResetTable(group));
+  } else {
+    session.Print(PartitionTable(group, session.now));
+  }
+  return kExitOk;
+}
+
+absl::StatusOr<int> DeleteGroup(const GroupOptions& options, Session& session) {
+  ASSIGN_OR_RETURN(client::Admin admin, session.Change());
+  RETURN_IF_ERROR(admin.DeleteGroup(options.group));
+  if (session.json) {
+    JsonWriter json(session.output.buffer());
+    json.BeginObject().Key("group").Text(options.group).Key("result").Text("deleted").EndObject();
+    session.output.Write("\n");
+  } else {
+    session.output.Write(absl::StrFormat("deleted %s\n", options.group));
+  }
+  return kExitOk;
+}
+
+using GroupCommand = absl::StatusOr<int> (*)(const GroupOptions&, Session&);
+
+CLI::App* AddCommand(CLI::App& group, const char* name, const char* what, const char* examples,
+                     const std::shared_ptr<GroupOptions>& options, GroupCommand run, Run& chosen) {
+  CLI::App* command = group.add_subcommand(name, what);
+  command->footer(examples);
+  command->callback([options, run, &chosen] {
+    chosen = [options, run](Session& session) { return run(*options, session); };
+  });
+  return command;
+}
+
+void AddName(CLI::App& command, GroupOptions& options) {
+  command.add_option("group", options.group, "The group")->required()->type_name("GROUP");
+}
+
+}  // namespace
+
+void AddGroup(CLI::App& app, Run& chosen) {
+  auto options = std::make_shared<GroupOptions>();
+  CLI::App& group =
+      *app.add_subcommand("group", "Consumer groups: look, delete, move their offsets");
+  group.footer(kGroupExamples);
+  group.require_subcommand(1);
+
+  AddCommand(group, "list", "List groups", kListExamples, options, ListGroups, chosen);
+
+  CLI::App* describe = AddCommand(group, "describe", "A group's offsets, lag and members",
+                                  kDescribeExamples, options, DescribeGroup, chosen);
+  AddName(*describe, *options);
+  CLI::Option* members =
+      describe->add_flag("--members", options->members, "Who is in it, and holds what");
+  describe->add_flag("--resets", options->resets, "The last times its offsets were moved")
+      ->excludes(members);
+
+  AddName(*AddCommand(group, "delete", "Delete a group and its offsets", kDeleteExamples, options,
+                      DeleteGroup, chosen),
+          *options);
+
+  AddResetOffsets(group, chosen);
+}
+
+}  // namespace cairn::tools
