@@ -230,7 +230,7 @@ void Consumer::State::NoteEvents(const PartitionReader& reader, const PolledReco
   for (std::size_t i = from; i < polled.events_.size(); ++i) {
     const ConsumerEvent& event = polled.events_[i];
     if (event.kind != ConsumerEvent::Kind::kTrimmed) continue;
-    member_->holdings().Trim({reader.topic_id(), reader.partition()}, event.to - event.from);
+    member_->holdings().Trim({reader.topic_id(), reader.partition()}, event.from, event.to);
   }
 }
 

@@ -87,9 +87,11 @@ void GroupHoldings::HandOut(const TopicPartition& id, GroupPosition position) {
   unfinished_ = true;
 }
 
-void GroupHoldings::Trim(const TopicPartition& id, std::int64_t records) {
+void GroupHoldings::Trim(const TopicPartition& id, Offset from, Offset to) {
   const auto held = held_.find(id);
-  if (held != held_.end() && records > 0) held->second.trimmed += records;
+  if (held == held_.end() || to <= from) return;
+  held->second.trimmed += to - from;
+  held->second.trimmed_to = to;
 }
 
 void GroupHoldings::Finish() {
@@ -108,14 +110,14 @@ bool GroupHoldings::MayFollow(const GroupPosition& position, const GroupPosition
 
 bool GroupHoldings::IsDue(const Holding& holding) {
   if (holding.processed.offset == kNoOffset) return false;
-  if (MayFollow(holding.processed, holding.asked)) return true;
-  return holding.trimmed > 0 && holding.processed.offset == holding.asked.offset;
+  return MayFollow(holding.processed, holding.asked);
 }
 
 GroupHoldings::Commit GroupHoldings::Take(const TopicPartition& id, Holding& holding,
                                           GroupPosition position) {
   if (MayFollow(position, holding.asked)) holding.asked = position;
-  return {id, holding.epoch, position, std::exchange(holding.trimmed, 0)};
+  const bool is_past = position.offset >= holding.trimmed_to;
+  return {id, holding.epoch, position, is_past ? std::exchange(holding.trimmed, 0) : 0};
 }
 
 std::vector<GroupHoldings::Commit> GroupHoldings::TakeDue() {

@@ -64,8 +64,8 @@ class GroupHoldings {
 
   // Everything before `position` has been handed out, or is not wanted.
   void HandOut(const TopicPartition& id, GroupPosition position);
-  // So many records were gone before they could be handed out.
-  void Trim(const TopicPartition& id, std::int64_t records);
+  // [from, to) was gone before it could be handed out.
+  void Trim(const TopicPartition& id, Offset from, Offset to);
   // The application has finished what was handed out.
   void Finish();
 
@@ -99,7 +99,10 @@ class GroupHoldings {
     std::string topic;
     std::int64_t epoch = 0;
     GroupPosition handed_out, processed, committed, asked;  // asked: the last commit on its way
-    std::int64_t trimmed = 0;                               // to go with the next commit
+    // To go with the next commit that is not below: the broker counts no more trimmed records than
+    // the commit moves on, so that one that it is sent twice counts once.
+    std::int64_t trimmed = 0;
+    Offset trimmed_to = kNoOffset;
   };
   static bool MayFollow(const GroupPosition& position, const GroupPosition& committed);
   static bool IsDue(const Holding& holding);

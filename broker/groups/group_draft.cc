@@ -274,9 +274,13 @@ void GroupDraft::Commit(const OffsetCommit& commit, Timestamp now) {
     WriteGroup();
   }
   const auto before = group_.offsets.find(commit.partition);
-  const std::int64_t trimmed = before == group_.offsets.end() ? 0 : before->second.trimmed;
-  SetOffset(commit.partition,
-            {commit.offset, commit.leader_epoch, now, commit.metadata, trimmed + commit.trimmed});
+  std::int64_t trimmed = commit.trimmed;
+  if (before != group_.offsets.end()) {
+    // A commit is sent again when its answer was lost, and then moves nothing on.
+    const std::int64_t moved = std::max<std::int64_t>(0, commit.offset - before->second.offset);
+    trimmed = before->second.trimmed + std::min(trimmed, moved);
+  }
+  SetOffset(commit.partition, {commit.offset, commit.leader_epoch, now, commit.metadata, trimmed});
 }
 
 std::int64_t GroupDraft::Reset(std::span<OffsetChange> changes, std::string what,

@@ -31,7 +31,7 @@ struct OffsetCommit {
   Offset offset;
   LeaderEpoch leader_epoch = kNoEpoch;
   std::string metadata;
-  std::int64_t trimmed = 0;  // since the last commit
+  std::int64_t trimmed = 0;  // since the last commit; counts as far as this one moves on
 };
 
 // A group as it will be: what is decided changes a copy, and is written down as records beside.

@@ -234,11 +234,11 @@ TEST_CASE("GroupHoldings: a commit on demand counts as processed", "[client][gro
   CHECK_FALSE(f.holdings.TakeCommit(At(1), Place(8)).has_value());
 }
 
-TEST_CASE("GroupHoldings: trimmed records go with the next commit, whichever it is",
+TEST_CASE("GroupHoldings: trimmed records go with the next commit that passes them",
           "[client][group]") {
   Fixture f(Place(10));
   f.Read(Place(50, -1));
-  f.holdings.Trim(At(0), 40);
+  f.holdings.Trim(At(0), Offset(10), Offset(50));
   SECTION("an automatic one") {
     f.holdings.Finish();
     const auto due = f.Due();
@@ -251,7 +251,8 @@ TEST_CASE("GroupHoldings: trimmed records go with the next commit, whichever it 
     }
     SECTION("not done: they are told again") {
       f.holdings.Answered(*due, Outcome::kNotDone);
-      f.holdings.Trim(At(0), 2);
+      f.holdings.Trim(At(0), Offset(50), Offset(52));
+      f.ReadAndFinish(Place(52, -1));
       CHECK(f.Due()->trimmed == 42);
     }
   }
@@ -259,12 +260,9 @@ TEST_CASE("GroupHoldings: trimmed records go with the next commit, whichever it 
     CHECK(f.holdings.TakeCommit(At(0), Place(50))->trimmed == 40);
     CHECK(f.holdings.TakeCommit(At(0), Place(51))->trimmed == 0);
   }
-  SECTION("though the place is committed already") {
-    f.ReadAndFinish(Place(10));
-    const auto due = f.Due();
-    REQUIRE(due.has_value());
-    CHECK(due->position.offset == Offset(10));
-    CHECK(due->trimmed == 40);
+  SECTION("one below them does not tell of them") {
+    CHECK(f.holdings.TakeCommit(At(0), Place(20))->trimmed == 0);
+    CHECK(f.holdings.TakeCommit(At(0), Place(50))->trimmed == 40);
   }
 }
 
@@ -290,7 +288,7 @@ TEST_CASE("GroupHoldings: what concerns an earlier holding of a partition change
   REQUIRE(due.has_value());
   f.holdings.Release({At(0)});
   f.Read(Place(30));
-  f.holdings.Trim(At(0), 3);
+  f.holdings.Trim(At(0), Offset(30), Offset(33));
   f.holdings.Answered(*due, Outcome::kDone);
   f.holdings.Gain(Given(0, 8, Place(2)));
   f.holdings.Answered(*due, Outcome::kDone);

@@ -192,6 +192,24 @@ TEST_CASE("Groups: commits count only of who holds the partition, and never go b
   CHECK(GroupDraft::CheckCommit(group.group(), kNoMember, commit) == ErrorCode::kOk);
 }
 
+TEST_CASE("Groups: trimmed records are counted once, though their commit is sent again",
+          "[groups]") {
+  Written group;
+  group.Join(1, Reads({"a"}));
+  OffsetCommit commit{At(1, 0), group.group().epoch, Offset(2), LeaderEpoch(1), "", 0};
+  const auto trimmed_after = [&] {
+    group.Do([&](GroupDraft& draft) { draft.Commit(commit, kNow); });
+    return group.group().offsets.at(At(1, 0)).trimmed;
+  };
+  CHECK(trimmed_after() == 0);
+  commit.offset = Offset(10);
+  commit.trimmed = 4;  // 2 to 6
+  CHECK(trimmed_after() == 4);
+  CHECK(trimmed_after() == 4);  // its answer was lost
+  commit.offset = Offset(13);
+  CHECK(trimmed_after() == 7);  // 10 to 13 at the most
+}
+
 TEST_CASE("Groups: an instance that comes again takes over at once, and the older is fenced",
           "[groups]") {
   Written group;
