@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <map>
+#include <optional>
 #include <utility>
 
 #include "client/admin.h"
@@ -79,15 +80,34 @@ GroupResetSummary FromWire(const wire::GroupReset& from) {
           .undoes = from.undoes()};
 }
 
+// Where the members of an earlier page stand in a later one; members come and go in between.
+void MovePlaces(const std::vector<GroupMemberDescription>& before, GroupDescription& group) {
+  std::map<MemberId, std::size_t> places;
+  for (const GroupMemberDescription& member : group.members) {
+    places.emplace(member.id, places.size());
+  }
+  const auto move = [&](std::optional<std::size_t>& place) {
+    if (!place.has_value()) return;
+    const auto now = places.find(before.at(*place).id);
+    place = now == places.end() ? std::nullopt : std::optional(now->second);
+  };
+  for (GroupPartitionDescription& partition : group.partitions) {
+    move(partition.owner);
+    move(partition.target);
+  }
+}
+
 // Adds a page's partitions; everything else is that of the last page.
 void TakePage(const wire::GroupDescription& from, GroupDescription& group) {
   group.state = FromWire(from.state());
   group.epoch = from.epoch();
   group.assignor = from.assignor() == wire::Assignor::Range ? GroupAssignor::kRange
                                                             : GroupAssignor::kStickyUniform;
+  const std::vector<GroupMemberDescription> before = std::move(group.members);
   group.members.clear();
   ForEach(from.members(),
           [&](const wire::GroupMember& member) { group.members.push_back(FromWire(member)); });
+  MovePlaces(before, group);
   group.resets.clear();
   ForEach(from.resets(),
           [&](const wire::GroupReset& reset) { group.resets.push_back(FromWire(reset)); });

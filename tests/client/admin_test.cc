@@ -60,4 +60,45 @@ TEST_CASE("Admin: a request larger than any broker takes is refused and harms no
   CHECK(connections == 1);
 }
 
+TEST_CASE("Admin: who owns a partition is right though members left between two pages",
+          "[client][admin][group]") {
+  const MemberId first = NewMemberId(), second = NewMemberId(), third = NewMemberId();
+  FakeBroker broker([&](FakeBroker::Peer& peer) {
+    if (!peer.Greet()) return;
+    // A partition a page: the first page's is the second member's; the first member is gone in the
+    // next one.
+    std::vector<MemberId> members{first, second, third};
+    std::int32_t place = 1;
+    while (const wire::Message* message = peer.Receive()) {
+      const wire::DescribeGroup* describe = message->body_as_DescribeGroup();
+      if (describe == nullptr) return;
+      const auto page = static_cast<std::int32_t>(describe->partitions_after());
+      auto& builder = peer.builder;
+      std::vector<flatbuffers::Offset<wire::GroupMember>> rows;
+      for (const MemberId& id : members) {
+        const wire::Uuid uuid = ToWire(id);
+        rows.push_back(wire::CreateGroupMember(builder, &uuid));
+      }
+      const auto row_vector = builder.CreateVector(rows);
+      const std::vector<wire::GroupPartition> partitions{
+          wire::GroupPartition(ToWire(NewTopicId()), page, -1, place, place, 1, 0, 0, 0, 0, -1, 0)};
+      const auto partition_vector = builder.CreateVectorOfStructs(partitions);
+      wire::GroupDescriptionBuilder reply(builder);
+      reply.add_members(row_vector);
+      reply.add_partitions(partition_vector);
+      reply.add_partitions_total(2);
+      peer.Reply(message->correlation(), reply.Finish());
+      members.erase(members.begin());
+    }
+  });
+  const auto group = Admin(ClusterOf(broker), 30s).DescribeGroup("g");
+  INFO(group.status());
+  REQUIRE(group.ok());
+  REQUIRE(group->partitions.size() == 2);
+  REQUIRE(group->members.size() == 2);
+  REQUIRE(group->partitions[0].owner.has_value());
+  CHECK(group->members[*group->partitions[0].owner].id == second);
+  CHECK(group->members[group->partitions[1].owner.value()].id == third);
+}
+
 }  // namespace cairn::client
