@@ -1,6 +1,7 @@
 #include "client/group_member.h"
 
 #include <algorithm>
+#include <optional>
 #include <utility>
 
 #include "absl/strings/str_format.h"
@@ -360,6 +361,12 @@ absl::Status GroupMember::Close(Duration timeout) {
   for (const TopicPartition& id : held) reading_.End(id);
   holdings_.LoseAll();
   const bool leave = options_.leave_on_close.value_or(options_.instance_id.empty());
+  if (!leave) {
+    // What it was told to give up goes to the others now, and not only when its session is over.
+    std::optional<GroupSession::Assignment> last = session_->TakeNews().assignment;
+    if (!last.has_value()) last = std::move(news.assignment);
+    if (last.has_value()) session_->Release(*last);
+  }
   session_->End(leave, false);
   while (!session_->ended()) {
     if (Clock::now() >= deadline) {

@@ -74,12 +74,14 @@ void GroupBroker::AnswerJoin(Peer& peer, std::uint64_t correlation, const wire::
   is_new_.reset();
   peer.Reply(correlation, wire::CreateGroupJoined(peer.builder, is_new, kHeartbeatMs));
   peer_ = &peer;
-  version_ = 0;
+  version_ = heard_ = 0;
   Push();
 }
 
 void GroupBroker::AnswerHeartbeat(Peer& peer, std::uint64_t correlation,
                                   const wire::GroupHeartbeat& beat) {
+  heard_ = beat.version();
+  asked_something_.notify_all();
   if (!answer_heartbeats_) {
     owed_.push_back(correlation);
     return;
@@ -179,6 +181,12 @@ void GroupBroker::AwaitAsked(const std::string& what, int times) {
   INFO("awaited: " << what);
   CAPTURE(asked_);
   REQUIRE(asked);
+}
+
+void GroupBroker::AwaitHeard() {
+  std::unique_lock lock(mutex_);
+  REQUIRE(asked_something_.wait_for(lock, std::chrono::seconds(30),
+                                    [&] { return heard_ == version_; }));
 }
 
 void GroupBroker::FailJoins(ErrorCode code) {

@@ -32,6 +32,8 @@ class GroupBroker {
   };
   // What the member is to hold: pushed now, and again whenever it joins.
   void Assign(std::vector<Part> parts);
+  // Waits until the member has heard the last of that, by its heartbeats.
+  void AwaitHeard();
 
   // What was asked, in words: "join", "commit 0@1:5" (partition, epoch, offset), "release" (as the
   // last assignment says), "leave", "subscribe 0:5" (partition, offset). No heartbeats.
@@ -71,7 +73,7 @@ class GroupBroker {
   std::vector<std::string> asked_;
   std::vector<MemberId> members_;
   std::vector<Part> parts_;
-  std::uint64_t version_ = 0;
+  std::uint64_t version_ = 0, heard_ = 0;
   Peer* peer_ = nullptr;  // that joined
   ErrorCode joins_ = ErrorCode::kOk, heartbeats_ = ErrorCode::kOk, commits_ = ErrorCode::kOk;
   bool answer_heartbeats_ = true, break_at_commit_ = false;

@@ -358,6 +358,24 @@ TEST_CASE("Group: a static member does not leave when it is closed", "[client][g
   CHECK(InOrder(asked, {"join", "subscribe 0:0"}));
 }
 
+TEST_CASE("Group: a static member that is closed gives up what it was told to, with its commit",
+          "[client][group]") {
+  Fixture f;
+  f.options.group->instance_id = "one";
+  f.options.group->auto_commit_interval = 1h;
+  f.Open();
+  f.Read(2);
+  f.Read(1);
+  const int before = f.broker.CountAsked("release");
+  f.broker.Assign({});
+  f.broker.AwaitHeard();  // but by no Poll any more
+  CHECK(f.consumer->Close(kPatience).ok());
+  const auto asked = f.broker.Asked();
+  CHECK(InOrder(asked, {"commit 0@1:2", "release"}));
+  CHECK(f.broker.CountAsked("release") == before + 1);
+  CHECK(f.broker.CountAsked("leave") == 0);
+}
+
 TEST_CASE("Group: a consumer that goes without Close commits and leaves all the same",
           "[client][group]") {
   Fixture f;
