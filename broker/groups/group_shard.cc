@@ -31,6 +31,15 @@ absl::Status Fenced(const std::string& group) {
                                    group));
 }
 
+// kOk, kUnknownTopic, kUnknownPartition.
+ErrorCode CheckPartition(const KnownTopics& topics, const TopicPartition& id) {
+  const auto name = topics.names.find(id.topic);
+  if (name == topics.names.end()) return ErrorCode::kUnknownTopic;
+  const std::int32_t partition = id.partition.value();
+  const bool known = partition >= 0 && partition < topics.readable.at(name->second).partitions;
+  return known ? ErrorCode::kOk : ErrorCode::kUnknownPartition;
+}
+
 bool HasTopic(const Group& group, const TopicId& id) {
   const TopicPartition first{id, PartitionIndex(0)};
   const auto offset = group.offsets.lower_bound(first);
@@ -458,9 +467,11 @@ void GroupShard::Commit(const std::string& group, const MemberId& member,
       GroupDraft& draft = round.Draft(group);
       const Timestamp now = rooms_.clock.Now();
       for (const OffsetCommit& commit : commits) {
-        const bool known = topics->names.contains(commit.partition.topic);
-        codes.push_back(known ? GroupDraft::CheckCommit(draft.group(), member, commit)
-                              : ErrorCode::kUnknownTopic);
+        ErrorCode code = CheckPartition(*topics, commit.partition);
+        if (code == ErrorCode::kOk) {
+          code = GroupDraft::CheckCommit(draft.group(), member, commit);
+        }
+        codes.push_back(code);
         if (codes.back() == ErrorCode::kOk) draft.Commit(commit, now);
       }
     }
