@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <atomic>
 #include <functional>
+#include <map>
 #include <set>
 #include <string>
 #include <thread>
@@ -371,6 +372,68 @@ TEST_CASE("Group: groups are listed, and deleted once they have no members",
   CHECK(admin.DescribeGroup("g")->state == client::GroupState::kEmpty);
   CHECK(admin.DeleteGroup("g").ok());
   CHECK(absl::IsNotFound(admin.DeleteGroup("g")));
+}
+
+TEST_CASE("Group: an application that is stuck is bounded by max_processing, and comes back",
+          "[end_to_end][group]") {
+  LiveBroker broker;
+  CreateTopic(broker.port(), "t", 2);
+  Member stuck(broker.port(), {"t"}, [](auto& options) { options.max_processing = Duration(200); });
+  Member other(broker.port());
+  PollUntil({&stuck, &other}, [&] { return stuck.held() == 1 && other.held() == 1; });
+  SendNumbers(broker.port(), "t", 2, 0, 10);
+  PollUntil({&stuck}, [&] { return stuck.values.size() == 5; });
+  // It polls no more: what it had not finished is the other one's, long before its session is over.
+  PollUntil({&other}, [&] { return other.held() == 2 && Distinct(other) == Numbers(0, 10); });
+  PollUntil({&stuck, &other}, [&] { return stuck.held() == 1 && other.held() == 1; });
+  CHECK(stuck.last_lost == LostHow::kTakenAway);
+  SendNumbers(broker.port(), "t", 2, 10, 20);
+  PollUntil({&stuck, &other}, [&] { return stuck.values.size() + other.values.size() == 25; });
+}
+
+TEST_CASE("Group: five hundred members share a topic, and half of them take it over",
+          "[end_to_end][group]") {
+  constexpr std::size_t kMembers = 500 / kVolumeDivisor;
+  LiveBroker broker;
+  CreateTopic(broker.port(), "t", 2 * kMembers);
+  const auto cluster = ClusterAt(broker.port());
+  std::vector<std::unique_ptr<Consumer>> members;
+  const auto poll_until_each_holds = [&](std::size_t partitions) {
+    const auto deadline = std::chrono::steady_clock::now() + 2 * kPatience;
+    const auto holds = [&](const auto& member) {
+      return member->assignment().size() == partitions;
+    };
+    while (!std::all_of(members.begin(), members.end(), holds)) {
+      REQUIRE(std::chrono::steady_clock::now() < deadline);
+      for (const auto& member : members) {
+        const auto polled = member->Poll(Duration(0));
+        INFO(polled.status());
+        REQUIRE(polled.ok());
+      }
+    }
+  };
+  for (std::size_t i = 0; i < kMembers; ++i) {
+    ConsumerOptions options;
+    options.prefetch_bytes = 4096;
+    options.group.emplace();
+    options.group->group = std::string("g");
+    members.push_back(*Consumer::Open(cluster, options));
+    REQUIRE(members.back()->Subscribe({"t"}).ok());
+  }
+  poll_until_each_holds(2);
+  while (members.size() > kMembers / 2) {
+    REQUIRE(members.back()->Close(kPatience).ok());
+    members.pop_back();
+  }
+  poll_until_each_holds(4);
+  const auto group = client::Admin(cluster).DescribeGroup("g");
+  REQUIRE(group.ok());
+  CHECK(group->state == client::GroupState::kStable);
+  CHECK(group->members.size() == kMembers / 2);
+  std::map<std::size_t, int> held;
+  for (const auto& partition : group->partitions) ++held[partition.owner.value()];
+  CHECK(held.size() == kMembers / 2);
+  CHECK(std::all_of(held.begin(), held.end(), [](const auto& row) { return row.second == 4; }));
 }
 
 TEST_CASE("Group: what retention took before it was read is told, and counted",
