@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import subprocess
+import time
 import unittest
 
 from programs import Broker, LineCollector, eventually
@@ -430,6 +431,116 @@ class Groups(unittest.TestCase):
         self.assertEqual(set(self.offsets(group).values()), {COUNT})
         printed = [line for m, n in zip(members, before) for line in m.printed[n:]]
         self.assertEqual(set(printed), again)
+
+    def printed_since(self, members, marks, topic, ends):
+        """What members printed since, once each partition's next record, sent now, has come: in order, by partition."""
+        for partition in range(len(ends)):
+            self.fill(topic, partition, ends[partition], ends[partition] + 1)
+            line = b"%d %d" % (partition, ends[partition])
+            ends[partition] += 1
+            eventually(lambda: any(line in m.printed[n:] for m, n in zip(members, marks)))
+        printed = {partition: [] for partition in range(len(ends))}
+        for member, mark in zip(members, marks):
+            for line in member.printed[mark:]:
+                partition, offset = line.split()
+                printed[int(partition)].append(int(offset))
+        return printed
+
+    def test_each_scenario_moves_a_running_group_to_where_it_says(self):
+        topic, group = self.topic(2), self.new("g")
+        _, leader = self.at(70, 80, topic=topic)
+        members = [self.begin(topic, "-g", group) for _ in range(2)]
+        eventually(lambda: sum(len(m.printed) for m in members) == 2 * COUNT)
+        eventually(lambda: sorted(m["partitions"] for m in self.members(group)) == [1, 1])
+        ends = [COUNT, COUNT]
+        # With what it is at the end, its own export is accepted again, wherever it has gone since.
+        self.printed_since(members, [len(m.printed) for m in members], topic, ends)
+        eventually(lambda: list(self.offsets(group).values()) == ends)
+        exported = self.reset(group, "--topic", topic, "--to-current", "--export").decode()
+        moved = self.reset(group, "--topic", topic, "--to-offset", "60", "--export").decode()
+        self.assertEqual(exported, f"{topic},0,{ends[0]}\n{topic},1,{ends[1]}\n")
+        for arguments, expected in (
+                (["--to-earliest"], [0, 0]),
+                (["--to-offset", "33"], [33, 33]),
+                (["--to-datetime", f"@{T0 + 20_500}"], [21, 21]),
+                (["--by-duration", "P20000D"], [0, 0]),
+                (["--to-group", leader], [70, 80]),
+                (["--from-file", self.file(moved)], [60, 60]),
+                (["--shift-by", "-5"], None),
+                (["--to-current"], None),
+                (["--to-latest"], None),
+        ):
+            if expected is None:  # it depends on what is committed
+                eventually(lambda: list(self.offsets(group).values()) == ends)
+                shift = -5 if arguments[0] == "--shift-by" else 0
+                expected = [end + shift for end in ends]
+            scope = ([] if arguments[0] == "--from-file" else
+                     ["--all-topics"] if arguments[0] == "--to-group" else ["--topic", topic])
+            marks = [len(m.printed) for m in members]
+            self.reset(group, *scope, *arguments, "--execute")
+            printed = self.printed_since(members, marks, topic, ends)
+            for partition in range(2):
+                self.assertEqual(printed[partition],
+                                 list(range(expected[partition], ends[partition])), arguments)
+        # Where it was exported is in the middle of the log by now.
+        marks = [len(m.printed) for m in members]
+        self.reset(group, "--from-file", self.file(exported), "--execute")
+        printed = self.printed_since(members, marks, topic, ends)
+        for partition in range(2):
+            self.assertEqual(printed[partition], list(range(COUNT + 1, ends[partition])))
+        for member in members:
+            self.interrupt(member)
+
+    def test_three_running_members_go_back_an_hour_and_forth_again(self):
+        topic, group = self.new("t"), self.new("g")
+        self.broker.ok("topic", "create", topic, "-p", "3")
+        # A record every 10 minutes, from 4 hours ago; the 18th is the first of the last hour.
+        begin = int(time.time() * 1000) - 4 * 3600_000 + 300_000
+        for partition in range(3):
+            lines = [json.dumps({"ts": begin + 600_000 * i, "payload": str(i)}) for i in range(24)]
+            self.broker.ok("produce", topic, "-J", "-p", str(partition),
+                           stdin="\n".join(lines).encode())
+        members = [self.begin(topic, "-g", group) for _ in range(3)]
+        eventually(lambda: sum(len(m.printed) for m in members) >= 3 * 24)
+        eventually(lambda: sorted(m["partitions"] for m in self.members(group)) == [1, 1, 1])
+        eventually(lambda: list(self.offsets(group).values()) == [24, 24, 24])
+        ids = sorted(m["consumer_id"] for m in self.members(group))
+
+        marks = [len(m.printed) for m in members]
+        self.reset(group, "--topic", topic, "--to-datetime", "-1h", "--execute")
+        # Once it has succeeded nothing of before is printed; what is, begins an hour ago.
+        eventually(lambda: sum(len(m.printed) - n for m, n in zip(members, marks)) == 3 * 6)
+        printed = sorted(line for m, n in zip(members, marks) for line in m.printed[n:])
+        self.assertEqual(printed, sorted(b"%d %d" % (p, o) for p in range(3)
+                                         for o in range(18, 24)))
+
+        # Back to where that reset found it: the records of the last hour are not printed again.
+        marks = [len(m.printed) for m in members]
+        self.reset(group, "--undo", "--execute")
+        printed = self.printed_since(members, marks, topic, [24, 24, 24])
+        self.assertEqual(printed, {0: [24], 1: [24], 2: [24]})
+        self.assertEqual(sorted(m["consumer_id"] for m in self.members(group)), ids)
+        for member in members:
+            self.interrupt(member)
+        self.assertEqual(set(self.offsets(group).values()), {25})
+
+    def test_one_that_slept_through_its_session_commits_and_prints_nothing_of_others(self):
+        topic, group = self.topic(1, count=10), self.new("g")
+        sleeper = self.begin(topic, "-g", group, "--session-timeout", "1s")
+        eventually(lambda: len(sleeper.printed) == 10)
+        sleeper.send_signal(signal.SIGSTOP)
+        other = self.begin(topic, "-g", group, "--session-timeout", "1s")
+        self.fill(topic, 0, 10, 50)
+        eventually(lambda: b"0 49" in other.printed)
+        self.interrupt(other)
+        self.assertEqual(self.offsets(group), {(topic, 0): 50})
+        sleeper.send_signal(signal.SIGCONT)
+        # It has the partition again, under a session of its own, and goes on where the other was.
+        self.fill(topic, 0, 50, 60)
+        eventually(lambda: b"0 59" in sleeper.printed)
+        self.assertEqual(sleeper.printed[10:], [b"0 %d" % i for i in range(50, 60)])
+        self.interrupt(sleeper)
+        self.assertEqual(self.offsets(group), {(topic, 0): 60})
 
     def test_members_that_do_not_let_go_keep_it_from_happening_unless_forced(self):
         topic, group = self.topic(1), self.new("g")
