@@ -28,7 +28,12 @@ absl::StatusOr<Bytes> BuildBatch(std::span<const StateRecord> records, Timestamp
     if (record.value.has_value()) out.value = ByteView(*record.value);
     builder.Add(out);
   }
-  return builder.Finish({});
+  ASSIGN_OR_RETURN(Bytes batch, builder.Finish({}));
+  if (batch.size() <= kBatchBytesMax) return batch;
+  // Nothing could read it again.
+  return MakeError(ErrorCode::kTooLarge,
+                   absl::StrFormat("%d records make a batch of %d bytes, more than %d",
+                                   records.size(), batch.size(), kBatchBytesMax));
 }
 
 }  // namespace

@@ -122,6 +122,19 @@ TEST_CASE("StateTopic: a failed sync leaves the table as it was, and says so", "
   CHECK(table.values() == std::map<std::string, std::string>{{"a", "1"}});
 }
 
+TEST_CASE("StateTopic: a batch that nothing could read again was appended", "[broker][state]") {
+  TempDir dir;
+  DataPlane plane(dir.path());
+  const auto partition = plane.NewPartition("__state");
+  MapTable table;
+  const auto topic = std::make_shared<StateTopic>(partition, plane.helpers(), table.Applier());
+  REQUIRE(topic->Replay().ok());
+  const std::vector<StateRecord> records(65, Set("a", std::string(1 << 20, 'x')));
+  CHECK(CodeOf(Write(*topic, records)) == ErrorCode::kTooLarge);
+  CHECK(partition->ends().log_end == Offset(0));
+  CHECK(Write(*topic, {Set("a", "1")}).ok());
+}
+
 TEST_CASE("StateTopic: after a record that cannot be applied nothing more is accepted",
           "[broker][state]") {
   TempDir dir;
