@@ -90,6 +90,15 @@ Assignment TargetsSoFar(const Group& group, const std::vector<MemberId>& order) 
 GroupDraft::GroupDraft(std::string name, const Group* before)
     : name_(std::move(name)), group_(before == nullptr ? Group() : *before) {}
 
+std::size_t GroupDraft::TakeNewBytes() {
+  std::size_t bytes = 0;
+  for (; counted_ < records_.size(); ++counted_) {
+    const StateRecord& record = records_[counted_];
+    bytes += record.key.size() + (record.value.has_value() ? record.value->size() : 0);
+  }
+  return bytes;
+}
+
 // ---- one row at a time ----
 
 void GroupDraft::SetMember(const MemberId& id, GroupMember row) {

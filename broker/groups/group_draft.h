@@ -47,6 +47,8 @@ class GroupDraft {
   const Group& group() const { return group_; }
   bool changed() const { return !records_.empty(); }
   const std::vector<StateRecord>& records() const { return records_; }
+  // The size of the records since the last call.
+  std::size_t TakeNewBytes();
 
   struct Joined {
     bool is_new = false;
@@ -106,6 +108,7 @@ class GroupDraft {
   const std::string name_;
   Group group_;
   std::vector<StateRecord> records_;
+  std::size_t counted_ = 0;  // records whose size was taken
 };
 
 // How many resets are remembered of a group.

@@ -9,10 +9,19 @@ const Group* GroupRound::Find(std::string_view name) const {
 }
 
 GroupDraft& GroupRound::Draft(std::string_view name) {
-  const auto draft = drafts_.find(name);
-  if (draft != drafts_.end()) return draft->second;
-  const std::string key(name);
-  return drafts_.emplace(key, GroupDraft(key, table_.Find(name))).first->second;
+  auto draft = drafts_.find(name);
+  if (draft == drafts_.end()) {
+    const std::string key(name);
+    draft = drafts_.emplace(key, GroupDraft(key, table_.Find(name))).first;
+  }
+  not_counted_.push_back(&draft->second);
+  return draft->second;
+}
+
+std::size_t GroupRound::CountBytes() {
+  for (GroupDraft* draft : not_counted_) bytes_ += draft->TakeNewBytes();
+  not_counted_.clear();
+  return bytes_;
 }
 
 std::vector<StateRecord> GroupRound::Records() const {

@@ -33,11 +33,15 @@ class GroupRound {
 
   const std::set<std::string, std::less<>>& reassigned() const { return reassigned_; }
   std::vector<StateRecord> Records() const;
+  // How large those are so far.
+  std::size_t CountBytes();
   std::vector<Done> TakeDone() { return std::move(done_); }
 
  private:
   const GroupTable& table_;
   std::map<std::string, GroupDraft, std::less<>> drafts_;
+  std::size_t bytes_ = 0;
+  std::vector<GroupDraft*> not_counted_;  // they may have grown since
   std::set<std::string, std::less<>> reassigned_;
   std::vector<Done> done_;
 };

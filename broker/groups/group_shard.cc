@@ -12,8 +12,10 @@
 namespace cairn::broker {
 namespace {
 
-// A round takes no more, so that its batch stays small.
+// A round takes no more, so that its batch stays small: far below what the log takes at once, for
+// what is given out in the end comes on top.
 constexpr std::size_t kTasksPerRound = 1000;
+constexpr std::size_t kBytesPerRound = 1 << 20;
 // Those who are told that they are fenced, however late they ask.
 constexpr std::size_t kFencedKept = 100;
 
@@ -117,16 +119,11 @@ void GroupShard::Run() {
     std::vector<StateRecord> records;
     {
       const std::lock_guard lock(mutex_);
-      std::vector<Task> tasks;
-      while (!queue_.empty() && tasks.size() < kTasksPerRound) {
-        tasks.push_back(std::move(queue_.front()));
-        queue_.pop_front();
-      }
-      if (tasks.empty()) {
+      if (queue_.empty()) {
         running_ = false;
         return;
       }
-      Decide(*round, tasks);
+      Decide(*round);
       records = round->Records();
     }
     if (records.empty()) {
@@ -142,8 +139,13 @@ void GroupShard::Run() {
   }
 }
 
-void GroupShard::Decide(GroupRound& round, std::vector<Task>& tasks) {
-  for (Task& task : tasks) task(round);
+void GroupShard::Decide(GroupRound& round) {
+  for (std::size_t i = 0; i < kTasksPerRound && !queue_.empty(); ++i) {
+    Task task = std::move(queue_.front());
+    queue_.pop_front();
+    task(round);
+    if (round.CountBytes() >= kBytesPerRound) break;
+  }
   for (const std::string& name : round.reassigned()) {
     const auto live = live_.find(name);
     if (round.Find(name) == nullptr) continue;

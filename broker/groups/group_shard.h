@@ -175,7 +175,7 @@ class GroupShard : public std::enable_shared_from_this<GroupShard> {
   void Submit(Task task);
   void Run();
   void Finish(GroupRound& round, const absl::Status& status);
-  void Decide(GroupRound& round, std::vector<Task>& tasks);
+  void Decide(GroupRound& round);
   absl::Status CheckMember(const GroupRound& round, const std::string& group,
                            const MemberId& member) const;
   void StartSession(const std::string& group, const MemberId& member,

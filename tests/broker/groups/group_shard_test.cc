@@ -7,6 +7,8 @@
 #include <random>
 #include <set>
 
+#include "absl/strings/str_format.h"
+
 #include "broker/groups/coordinator.h"
 #include "tests/broker/data_plane.h"
 
@@ -378,6 +380,32 @@ TEST_CASE("Groups: a reset makes a group that was not there, and refuses what is
   plane.shard().Delete("g", gone.Taker());
   CHECK(gone.Wait().ok());
   CHECK_FALSE(plane.shard().Find("g").has_value());
+}
+
+TEST_CASE("Groups: many large commits at once were refused, together larger than a batch may be",
+          "[groups]") {
+  constexpr int kGroups = 100, kPartitions = 2000;
+  storage::TempDir dir;
+  GroupPlane plane(dir.path());
+  const TopicId topic = plane.Create("t", kPartitions);
+  std::vector<std::unique_ptr<Answer<absl::StatusOr<std::vector<ErrorCode>>>>> answers;
+  std::vector<OffsetCommit> commits;
+  for (int p = 0; p < kPartitions; ++p) {
+    commits.push_back(
+        {{topic, PartitionIndex(p)}, 0, Offset(7), kNoEpoch, std::string(400, 'm'), 0});
+  }
+  std::vector<std::vector<OffsetCommit>> all(kGroups, commits);
+  for (int g = 0; g < kGroups; ++g) {
+    answers.push_back(std::make_unique<Answer<absl::StatusOr<std::vector<ErrorCode>>>>());
+    plane.shard().Commit(absl::StrFormat("g%d", g), kNoMember,
+                         std::move(all[static_cast<std::size_t>(g)]), answers.back()->Taker());
+  }
+  for (const auto& answer : answers) {
+    const auto codes = answer->Wait();
+    INFO(codes.status());
+    REQUIRE(codes.ok());
+    CHECK(*codes == std::vector<ErrorCode>(kPartitions, ErrorCode::kOk));
+  }
 }
 
 TEST_CASE("Groups: members that come and go all the time never hold a partition together",
