@@ -252,8 +252,11 @@ class Groups(unittest.TestCase):
 
     # ---- reset-offsets ----
 
-    def test_each_scenario_shows_where_it_would_go(self):
+    def test_each_scenario_shows_where_it_would_go_and_goes_there(self):
         topic, group = self.at(10, 50, None)
+        _, leader = self.at(70, 80, 90, topic=topic)
+        exported = self.file(self.reset(leader, "--topic", topic, "--to-current",
+                                        "--export").decode())
         for arguments, expected in (
                 (["--to-earliest"], [0, 0, 0]),
                 (["--to-latest"], [COUNT, COUNT, COUNT]),
@@ -263,8 +266,18 @@ class Groups(unittest.TestCase):
                 (["--to-datetime", "2023-11-14T22:13:25"], [5, 5, 5]),
                 (["--to-datetime", "2023-11-14T23:13:25+01:00"], [5, 5, 5]),
                 (["--by-duration", "P20000D"], [0, 0, 0]),
+                (["--to-group", leader], [70, 80, 90]),
         ):
             self.assertEqual(self.planned(group, topic, *arguments), expected, arguments)
+            _, other = self.at(10, 50, None, topic=topic)
+            self.reset(other, "--topic", topic, *arguments, "--execute")
+            self.assertEqual(list(self.offsets(other).values()), expected, arguments)
+            self.reset(other, "--from-file", exported, "--execute")
+            self.assertEqual(list(self.offsets(other).values()), [70, 80, 90])
+            self.reset(other, "--topic", f"{topic}:0,2", "--shift-by", "-7", "--execute")
+            self.assertEqual(list(self.offsets(other).values()), [63, 80, 83])
+            self.reset(other, "--undo", "--execute")
+            self.assertEqual(list(self.offsets(other).values()), [70, 80, 90])
         for shift, expected in (("+5", [15, 55]), ("5", [15, 55]), ("-5", [5, 45])):
             self.assertEqual(self.planned(group, f"{topic}:0,1", "--shift-by", shift), expected)
 
