@@ -300,7 +300,7 @@ void GroupShard::Expire(SteadyTime now) {
     look_at_ = SteadyTime::max();
     const auto is_over = [&](SteadyTime deadline) {
       // What is over is looked at again, should it not be written that it is.
-      look_at_ = std::min(look_at_, std::max(deadline, now + std::chrono::seconds(1)));
+      look_at_ = std::min(look_at_, deadline <= now ? now + std::chrono::seconds(1) : deadline);
       return deadline <= now;
     };
     for (const auto& [name, live] : live_) {

@@ -212,6 +212,23 @@ TEST_CASE("Groups: a session that hears nothing ends, and its late commit is ref
   CHECK(plane.group().offsets.empty());
 }
 
+TEST_CASE("Groups: a session that was nearly over when it was looked at ended a second late",
+          "[groups]") {
+  storage::TempDir dir;
+  GroupPlane plane(dir.path());
+  plane.Create("orders", 1);
+  TestMember first(plane), silent(plane);
+  REQUIRE(first.Join({"orders"}, 1s).ok());
+  const auto look = std::chrono::steady_clock::now() + 1s;
+  std::this_thread::sleep_for(2ms);
+  REQUIRE(silent.Join({"orders"}, 1s).ok());
+  const auto over = std::chrono::steady_clock::now() + 1s;
+  plane.shard().Expire(look);
+  std::this_thread::sleep_until(over);  // it is a time that is tested
+  plane.shard().Expire(over);
+  CHECK(Eventually([&] { return silent.heard->ended() == ErrorCode::kUnknownMember; }));
+}
+
 TEST_CASE("Groups: time in which the broker itself was held up ends no session", "[groups]") {
   storage::TempDir dir;
   GroupPlane plane(dir.path());
