@@ -100,16 +100,16 @@ std::vector<std::string> GroupCoordinator::Problems() const {
 
 void GroupCoordinator::WatchSessions() {
   using Clock = std::chrono::steady_clock;
-  std::optional<Clock::time_point> last;
+  Clock::time_point last;
+  bool is_ticking = false;  // without sessions the next tick may come at any time
   while (sessions_.Wait(kTick)) {
     const auto now = Clock::now();
-    if (last.has_value() && now - *last > kTick + kHeldUp) {
-      for (const std::shared_ptr<GroupShard>& shard : shards_) shard->Forgive(now - *last);
+    if (is_ticking && now - last > kTick + kHeldUp) {
+      for (const std::shared_ptr<GroupShard>& shard : shards_) shard->Forgive(now - last);
     }
     for (const std::shared_ptr<GroupShard>& shard : shards_) shard->Expire(now);
-    // Without sessions the next tick may come at any time.
-    last.reset();
-    if (sessions_.any()) last = now;
+    last = now;
+    is_ticking = sessions_.any();
   }
 }
 
