@@ -40,7 +40,8 @@ inline constexpr std::size_t kGroupNameBytesMax = 255;
 inline constexpr std::size_t kInstanceIdBytesMax = 255;
 inline constexpr std::size_t kGroupTopicsMax = 1000;  // names and patterns of one member
 inline constexpr std::size_t kGroupMembersMax = 2000;
-inline constexpr std::size_t kGroupPartitionsMax = 10'000;  // so that an assignment fits one control
+inline constexpr std::size_t kGroupPartitionsMax =
+    10'000;  // so that an assignment fits one control
 inline constexpr std::size_t kGroupTopicsReadMax = 3000;
 inline constexpr std::size_t kCommitMetadataBytesMax = 4096;
 inline constexpr std::size_t kGroupPartitionsPerReply = 4000;
