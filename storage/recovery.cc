@@ -127,8 +127,10 @@ absl::StatusOr<bool> LogRecovery::OpenManifest() {
     if (IsBelowFrontier(Offset(0)) || (!knows_frontier_ && !files_.empty())) {
       Offline(Offset(0),
               absl::DataLossError(absl::StrFormat(
-                  "%s: there is no manifest, expected one for offsets up to %d",
-                  log_.place_->directory.string(), durable_ ? durable_->end.value() : 0)));
+                  "%s: there is no manifest, expected one for %s", log_.place_->directory.string(),
+                  durable_.has_value()
+                      ? absl::StrFormat("offsets up to %d", durable_->end.value())
+                      : absl::StrFormat("the %d segments that are there", files_.size()))));
       return false;
     }
     for (const SegmentFileName& file : files_) {
