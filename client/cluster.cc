@@ -16,6 +16,8 @@ absl::StatusOr<std::shared_ptr<Cluster>> Cluster::Open(ClusterOptions options) {
 
 Cluster::Cluster(std::shared_ptr<Core> core) : core_(std::move(core)) {}
 
+bool Cluster::connected() const { return core_->connected(); }
+
 Cluster::~Cluster() { core_->Stop(); }
 
 }  // namespace cairn::client

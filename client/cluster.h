@@ -26,6 +26,9 @@ class Cluster {
   Cluster(const Cluster&) = delete;
   Cluster& operator=(const Cluster&) = delete;
 
+  // Whether a broker is there at this moment: it has answered on the connection that stands.
+  bool connected() const;
+
   const std::shared_ptr<Core>& core() const { return core_; }
 
  private:

@@ -125,6 +125,7 @@ std::vector<std::shared_ptr<Core::Listener>> Core::Listeners() {
 }
 
 void Core::OnReady() {
+  connected_.store(true, std::memory_order_relaxed);
   backoff_.Reset();
   const auto connection = connection_;
   for (const auto& call : std::vector(calls_.begin(), calls_.end())) {
@@ -136,6 +137,7 @@ void Core::OnReady() {
 }
 
 void Core::OnClosed(const absl::Status& why) {
+  connected_.store(false, std::memory_order_relaxed);
   last_error_ = why;
   // Kept until the connection's own function has returned.
   Post([gone = std::move(connection_)] {});

@@ -66,6 +66,8 @@ class Core : public std::enable_shared_from_this<Core> {
   void Stop();
 
   const ClusterOptions& options() const { return options_; }
+  // Any thread: the connection stands at this moment.
+  bool connected() const { return connected_.load(std::memory_order_relaxed); }
   Metadata& metadata() { return metadata_; }
 
   // Any thread.
@@ -162,6 +164,7 @@ class Core : public std::enable_shared_from_this<Core> {
   absl::flat_hash_map<std::uint32_t, PushSink> subscriptions_;
   absl::flat_hash_map<MemberId, PushSink> members_;
   std::atomic<std::uint32_t> last_subscription_{0};
+  std::atomic<bool> connected_{false};
 
   std::thread thread_;
 };

@@ -1,12 +1,25 @@
 """Streams: what arrives is sent and shown at once, and everything ends quietly."""
 
+import array
+import fcntl
+import os
+import re
 import signal
 import subprocess
+import termios
+import time
 import unittest
 
 from programs import Broker, LineCollector, eventually, scaled
 
 PIPES = dict(stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+
+def unread(pipe):
+    """How many bytes in a pipe its reader has not taken yet."""
+    count = array.array("i", [0])
+    fcntl.ioctl(pipe.fileno(), termios.FIONREAD, count)
+    return count[0]
 
 
 class Streams(unittest.TestCase):
@@ -61,6 +74,52 @@ class Streams(unittest.TestCase):
         producer.send_signal(signal.SIGINT)
         self.assertEqual(producer.wait(timeout=60), 1)
         self.assertIn(b"interrupted", producer.stderr.read())
+
+    def stopped_broker(self):
+        broker = self.broker.process
+        broker.send_signal(signal.SIGSTOP)
+        self.addCleanup(broker.send_signal, signal.SIGCONT)
+
+    def test_ctrl_c_left_produce_silent_until_the_broker_answered(self):
+        topic = self.topic("slow")
+        producer = self.begin("produce", topic)
+        said = LineCollector(producer.stderr).lines
+        producer.stdin.write(b"one\n")
+        producer.stdin.flush()
+        eventually(lambda: self.broker.ok("consume", topic, "-e") == b"one\n")
+        self.stopped_broker()
+        producer.stdin.write(b"two\nthree\n")
+        producer.stdin.flush()
+        eventually(lambda: unread(producer.stdin) == 0)
+        producer.send_signal(signal.SIGINT)
+        eventually(lambda: any(re.search(rb"[12] records? not acknowledged yet.* again gives up", line)
+                               for line in said))
+        producer.send_signal(signal.SIGINT)
+        self.assertEqual(producer.wait(timeout=30), 1)
+        eventually(lambda: any(re.search(rb"gave up: of [12] records? it is unknown", line)
+                               for line in said))
+
+    def test_ctrl_c_did_not_end_produce_while_its_buffer_was_full(self):
+        topic = self.topic("stuffed")
+        producer = self.begin("produce", topic)
+        said = LineCollector(producer.stderr).lines
+        producer.stdin.write(b"one\n")
+        producer.stdin.flush()
+        eventually(lambda: self.broker.ok("consume", topic, "-e") == b"one\n")
+        self.stopped_broker()
+        os.set_blocking(producer.stdin.fileno(), False)
+        rest, stuck_since = b"", time.monotonic()
+        while time.monotonic() - stuck_since < 1:  # it reads nothing more
+            rest = rest or b"x" * 99_999 + b"\n"
+            try:
+                rest = rest[os.write(producer.stdin.fileno(), rest):]
+                stuck_since = time.monotonic()
+            except BlockingIOError:
+                time.sleep(0.01)
+        producer.send_signal(signal.SIGTERM)
+        eventually(lambda: any(b"not acknowledged yet" in line for line in said))
+        producer.send_signal(signal.SIGTERM)
+        self.assertEqual(producer.wait(timeout=30), 1)
 
     def test_a_reader_that_has_seen_enough_ends_consume_quietly(self):
         topic = self.topic("head")

@@ -79,6 +79,21 @@ TEST_CASE("Core: a peer that does not speak the protocol is named as that", "[cl
   CHECK(Mentions(status, "not Cairn's protocol"));
 }
 
+TEST_CASE("Core: a broker that was reached was asked after as if it were not there",
+          "[client][core]") {
+  FakeBroker broker([](FakeBroker::Peer& peer) {
+    if (!peer.Greet()) return;
+    while (const wire::Message* message = peer.Receive()) {
+      AnswerStatus(peer, message->correlation());
+    }
+  });
+  const auto cluster = ClusterAt(broker.address());
+  CHECK_FALSE(cluster->connected());
+  Admin admin(cluster, 60s);
+  REQUIRE(admin.Status().ok());
+  CHECK(cluster->connected());
+}
+
 TEST_CASE("Core: a broker of another version is not asked again and again", "[client][core]") {
   FakeBroker broker([](FakeBroker::Peer& peer) {
     const wire::Message* hello = peer.Receive();

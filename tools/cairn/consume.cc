@@ -211,6 +211,7 @@ absl::StatusOr<int> Consume(ConsumeOptions options, Session& session) {
   options.topic = options.topics.front();
   ASSIGN_OR_RETURN(std::vector<client::Assignment> assignments, Assign(options, range, session));
   if (assignments.empty()) return kExitOk;
+  Interrupt::Install();
   ASSIGN_OR_RETURN(auto cluster, session.Cluster());
   ASSIGN_OR_RETURN(auto consumer,
                    client::Consumer::Open(std::move(cluster), PrefetchFor(assignments.size())));

@@ -14,7 +14,6 @@
 #include "storage/data_dir.h"
 #include "storage/verify.h"
 #include "tools/cairn/commands.h"
-#include "tools/cairn/interrupt.h"
 #include "tools/cairn/json_writer.h"
 #include "tools/cairn/log_repair.h"
 #include "tools/cairn/progress.h"
@@ -178,7 +177,7 @@ class Dump {
           if (partition.end.has_value() && batch.base_offset() >= *partition.end) return false;
           status = Batch(partition, file, position, batch);
           session_.output.Commit();
-          return status.ok() && !Interrupt::requested() && !session_.output.broken();
+          return status.ok() && !session_.output.broken();
         });
     RETURN_IF_ERROR(status);
     return walked;
@@ -228,7 +227,6 @@ absl::StatusOr<int> DumpLog(const LogOptions& options, Session& session) {
   Dump dump(options, session);
   for (const DumpedPartition& partition : partitions) {
     RETURN_IF_ERROR(dump.Partition(partition));
-    if (Interrupt::requested()) return kExitFailed;
   }
   return kExitOk;
 }

@@ -1,4 +1,5 @@
 #include <chrono>
+#include <csignal>
 #include <cstdio>
 #include <exception>
 #include <string>
@@ -7,7 +8,6 @@
 #include <CLI/CLI.hpp>
 
 #include "tools/cairn/commands.h"
-#include "tools/cairn/interrupt.h"
 #include "tools/cairn/session.h"
 #include "tools/cairn/usage.h"
 
@@ -82,7 +82,8 @@ int Main(int argc, char** argv) {
   } catch (const CLI::ParseError& error) {
     return ReportUsage(app, error);
   }
-  Interrupt::Install();
+  // Writing to a pipe that nobody reads any more is an error like others, and not the end.
+  if (std::signal(SIGPIPE, SIG_IGN) == SIG_ERR) return kExitFailed;
   const absl::StatusOr<int> outcome = chosen(session);
   const absl::Status written = session.output.Flush();
   if (!outcome.ok()) return Report(session, outcome.status());

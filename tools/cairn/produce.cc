@@ -47,6 +47,11 @@ constexpr char kExamples[] =
 // A -J line may take far more room than its record: base64 and escapes.
 constexpr std::size_t kJsonLineBytesMax = 6 * kBatchBytesMax;
 constexpr client::Duration kFlushTimeout{130'000};
+// How long the producer's buffer may stay full, or the broker away, before a record is given up.
+constexpr client::Duration kBlockTimeout{60'000};
+// How soon Ctrl-C is noticed while it does, and while records are on their way.
+constexpr client::Duration kBlockSlice{1'000};
+constexpr client::Duration kLookInterval{100};
 
 struct ProduceOptions {
   std::string topic;
@@ -129,7 +134,10 @@ class Tally {
 
   void Note(std::int64_t number, std::size_t bytes, const client::Delivery& delivery) {
     const std::lock_guard lock(mutex_);
-    if (!delivery.status.ok()) return NoteFailure(number, delivery.status);
+    if (!delivery.status.ok()) {
+      if (delivery.outcome == client::Delivery::Outcome::kUnknown) ++unknown_;
+      return NoteFailure(number, delivery.status);
+    }
     ++records_;
     bytes_ += static_cast<std::int64_t>(bytes);
     durability_ = std::min(durability_, delivery.durability);
@@ -145,6 +153,8 @@ class Tally {
   std::int64_t records() const { return Locked(records_); }
   std::int64_t bytes() const { return Locked(bytes_); }
   std::int64_t failed() const { return Locked(failed_); }
+  // Of those that failed: they may be in the topic all the same.
+  std::int64_t unknown() const { return Locked(unknown_); }
   Durability durability() const { return Locked(durability_); }
   std::int64_t first_failed() const { return Locked(first_failed_); }
   absl::Status first_failure() const { return Locked(first_failure_); }
@@ -170,7 +180,7 @@ class Tally {
   }
 
   mutable std::mutex mutex_;
-  std::int64_t records_ = 0, bytes_ = 0, failed_ = 0;
+  std::int64_t records_ = 0, bytes_ = 0, failed_ = 0, unknown_ = 0;
   std::int64_t first_failed_ = -1;
   absl::Status first_failure_;
   Durability durability_ = Durability::kDurable;
@@ -201,7 +211,7 @@ class Carrier {
     while (!Interrupt::requested() && !tally_.hopeless()) {
       ASSIGN_OR_RETURN(const std::optional<std::string_view> line, reader.Next());
       if (!line.has_value()) break;
-      CarryLine(*line);
+      if (!CarryLine(*line)) break;
       progress_.Show(tally_.records(), tally_.bytes());
     }
     return absl::OkStatus();
@@ -217,6 +227,9 @@ class Carrier {
     return absl::StrFormat("%s line %d", source.name, number - source.first + 1);
   }
 
+  // Taken, and nothing known of them yet.
+  std::int64_t outstanding() const { return carried_ - tally_.records() - tally_.failed(); }
+
   Progress& progress() { return progress_; }
 
  private:
@@ -225,18 +238,36 @@ class Carrier {
     std::int64_t first;  // number of its first record
   };
 
-  void CarryLine(std::string_view line) {
-    const std::int64_t number = carried_++;
+  // False: an interrupt came before the line was taken.
+  bool CarryLine(std::string_view line) {
+    const std::int64_t number = carried_;
     const auto record = parser_.Parse(line);
-    if (!record.ok()) return tally_.NoteRefused(number, record.status());
-    const std::size_t bytes =
-        (*record)->key.value_or("").size() + (*record)->value.value_or("").size();
-    const absl::Status sent =
-        producer_.Send(options_.topic, **record,
-                       [&tally = tally_, number, bytes](const client::Delivery& delivery) {
-                         tally.Note(number, bytes, delivery);
-                       });
+    const absl::Status sent = record.ok() ? Send(number, **record) : record.status();
+    if (absl::IsCancelled(sent)) return false;
+    ++carried_;
     if (!sent.ok()) tally_.NoteRefused(number, sent);
+    return true;
+  }
+
+  // Waits for room, but not after an interrupt: kCancelled.
+  absl::Status Send(std::int64_t number, const client::ProduceRecord& record) {
+    const std::size_t bytes = record.key.value_or("").size() + record.value.value_or("").size();
+    const auto deadline = std::chrono::steady_clock::now() + kBlockTimeout;
+    while (true) {
+      const absl::Status sent =
+          producer_.Send(options_.topic, record,
+                         [&tally = tally_, number, bytes](const client::Delivery& delivery) {
+                           tally.Note(number, bytes, delivery);
+                         });
+      const bool may_come = absl::IsDeadlineExceeded(sent) || absl::IsUnavailable(sent);
+      if (!may_come) return sent;
+      if (Interrupt::requested()) return absl::CancelledError("interrupted");
+      if (std::chrono::steady_clock::now() >= deadline) {
+        return absl::Status(sent.code(),
+                            absl::StrFormat("given up after %d s: %s", kBlockTimeout.count() / 1000,
+                                            std::string(sent.message())));
+      }
+    }
   }
 
   const ProduceOptions& options_;
@@ -276,6 +307,7 @@ void PrintSummary(const ProduceOptions& options, const Tally& tally,
     JsonWriter json(session.output.buffer());
     json.BeginObject().Key("topic").Text(options.topic).Key("records").Int(records);
     json.Key("bytes").Int(tally.bytes()).Key("failed").Int(tally.failed());
+    json.Key("unknown").Int(tally.unknown());
     json.Key("partitions").Int(tally.partitions()).Key("durability").Text(safety);
     json.Key("elapsed_ms").Int(static_cast<std::int64_t>(seconds * 1000)).EndObject();
     session.output.Write("\n");
@@ -293,19 +325,48 @@ void PrintSummary(const ProduceOptions& options, const Tally& tally,
   Session::Say(line);
 }
 
+std::string Records(std::int64_t count) {
+  return absl::StrFormat("%s record%s", GroupedDigits(count), count == 1 ? "" : "s");
+}
+
+// Waits for what is on its way; not after a second Ctrl-C.
+absl::Status Flush(client::Producer& producer, Carrier& carrier) {
+  const auto deadline = std::chrono::steady_clock::now() + kFlushTimeout;
+  bool told = false;
+  while (true) {
+    const absl::Status flushed = producer.Flush(kLookInterval);
+    if (!absl::IsDeadlineExceeded(flushed) || Interrupt::count() > 1 ||
+        std::chrono::steady_clock::now() >= deadline) {
+      return flushed;
+    }
+    if (!Interrupt::requested() || std::exchange(told, true)) continue;
+    carrier.progress().Wipe();
+    Session::Say(
+        absl::StrFormat("cairn: interrupted; %s not acknowledged yet: waiting for the broker, "
+                        "Ctrl-C again gives up",
+                        Records(carrier.outstanding())));
+  }
+}
+
 // Flushes what is on its way and says how it went.
 absl::StatusOr<int> Finish(const ProduceOptions& options, client::Producer& producer,
                            Carrier& carrier, const Tally& tally, const absl::Status& read,
                            Session& session) {
-  const absl::Status flushed = producer.Flush(kFlushTimeout);
+  const absl::Status flushed = Flush(producer, carrier);
+  const bool gave_up = !flushed.ok() && Interrupt::count() > 1;
   const absl::Status closed = producer.Close(client::Duration(0));
   const auto elapsed = carrier.progress().elapsed();
   carrier.progress().Wipe();
   PrintSummary(options, tally, elapsed, session);
+  if (gave_up) {
+    Session::Say(absl::StrFormat(
+        "cairn: gave up: of %s it is unknown whether they are in the topic; %s failed",
+        Records(tally.unknown()), Records(tally.failed() - tally.unknown())));
+    return kExitFailed;
+  }
   if (tally.failed() > 0) {
     const absl::Status why = session.Explain(tally.first_failure());
-    Session::Say(absl::StrFormat("cairn: %s record%s failed; the first is %s: %s",
-                                 GroupedDigits(tally.failed()), tally.failed() == 1 ? "" : "s",
+    Session::Say(absl::StrFormat("cairn: %s failed; the first is %s: %s", Records(tally.failed()),
                                  carrier.PlaceOf(tally.first_failed()),
                                  std::string(why.message())));
   }
@@ -324,11 +385,13 @@ absl::StatusOr<int> Produce(const ProduceOptions& options, Session& session) {
   ASSIGN_OR_RETURN(const std::size_t partitions, CountPartitions(options, session));
   client::ProducerOptions producer_options;
   producer_options.acks = AcksOf(options.acks);
+  producer_options.block_timeout = kBlockSlice;
   ASSIGN_OR_RETURN(producer_options.codec, ParseCodec(options.codec));
   // The callbacks point to it, so it must outlive the producer.
   Tally tally(partitions);
   ASSIGN_OR_RETURN(auto cluster, session.Cluster());
   ASSIGN_OR_RETURN(auto producer, client::Producer::Open(std::move(cluster), producer_options));
+  Interrupt::Install(/*noted=*/2);
   Carrier carrier(options, std::move(parser), *producer, tally);
   absl::Status read;
   for (const std::string& file : options.files) {

@@ -59,7 +59,7 @@ void Session::Say(const std::string& line) { absl::FPrintF(stderr, "%s\n", line)
 absl::Status Session::Explain(const absl::Status& status) const {
   if (cluster_ == nullptr) return status;  // nothing of this came from a broker
   std::string hint;
-  if (BrokerIsAway(status)) {
+  if (BrokerIsAway(status) && !cluster_->connected()) {
     hint = absl::StrFormat(
         "is cairnd running on %s? Name another broker with -b HOST:PORT or CAIRN_BROKER", broker);
   } else if (CodeOf(status) == ErrorCode::kUnknownTopic) {
