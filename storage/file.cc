@@ -41,6 +41,17 @@ absl::Status WriteZeros(const File& file, std::int64_t from, std::int64_t end) {
   return absl::OkStatus();
 }
 
+const char* NameOfKind(mode_t mode) {
+  if (S_ISDIR(mode)) return "a directory";
+  if (S_ISFIFO(mode)) return "a FIFO";
+  if (S_ISSOCK(mode)) return "a socket";
+  return "a device";
+}
+
+absl::Status NotRegular(const std::filesystem::path& path, std::string_view kind) {
+  return absl::DataLossError(absl::StrFormat("%s is no regular file, but %s", path.string(), kind));
+}
+
 std::filesystem::path DirectoryOf(const std::filesystem::path& path) {
   const std::filesystem::path parent = path.parent_path();
   return parent.empty() ? std::filesystem::path(".") : parent;
@@ -110,15 +121,27 @@ absl::Status ErrnoError(std::string_view what, const std::filesystem::path& path
 
 absl::StatusOr<File> File::Open(const std::filesystem::path& path, int flags) {
   const int descriptor = Repeat([&] { return ::open(path.c_str(), flags | O_CLOEXEC, 0644); });
-  if (descriptor < 0) return ErrnoError("open", path, errno);
-  return File(descriptor, path);
+  if (descriptor >= 0) return File(descriptor, path);
+  const int error = errno;
+  if (error == EISDIR) return NotRegular(path, NameOfKind(S_IFDIR));
+  if (error == ENXIO) return NotRegular(path, NameOfKind(S_IFSOCK));
+  return ErrnoError("open", path, error);
+}
+
+// What is not our doing may be anything: a FIFO would be waited for without end.
+absl::StatusOr<File> File::OpenRegular(const std::filesystem::path& path, int flags) {
+  ASSIGN_OR_RETURN(File file, Open(path, flags | O_NONBLOCK));
+  struct stat info;
+  if (::fstat(file.descriptor_, &info) != 0) return ErrnoError("stat", path, errno);
+  if (!S_ISREG(info.st_mode)) return NotRegular(path, NameOfKind(info.st_mode));
+  return file;
 }
 
 absl::StatusOr<File> File::OpenForReading(const std::filesystem::path& path) {
-  return Open(path, O_RDONLY);
+  return OpenRegular(path, O_RDONLY);
 }
 absl::StatusOr<File> File::OpenForWriting(const std::filesystem::path& path) {
-  return Open(path, O_RDWR);
+  return OpenRegular(path, O_RDWR);
 }
 absl::StatusOr<File> File::Create(const std::filesystem::path& path) {
   return Open(path, O_RDWR | O_CREAT | O_EXCL);

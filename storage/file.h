@@ -23,12 +23,13 @@ namespace cairn::storage {
 absl::Status ErrnoError(std::string_view what, const std::filesystem::path& path, int error);
 
 // An open file, closed by the destructor. Positions and sizes are bytes. A call interrupted by a
-// signal is repeated; a short write is continued. Every error is one of ErrnoError.
+// signal is repeated; a short write is continued. Every error is one of ErrnoError, or as noted.
 //
 // Threads: the const methods may be called by several at once (none of them minds the file
 // position).
 class File {
  public:
+  // kDataLoss, here and in the next: it is there, but no regular file. Never waits, be it a FIFO.
   static absl::StatusOr<File> OpenForReading(const std::filesystem::path& path);
   // Reading and writing; the file must be there.
   static absl::StatusOr<File> OpenForWriting(const std::filesystem::path& path);
@@ -100,6 +101,7 @@ class File {
         path_(std::move(path)),
         sync_outcome_(std::make_unique<SyncOutcome>()) {}
   static absl::StatusOr<File> Open(const std::filesystem::path& path, int flags);
+  static absl::StatusOr<File> OpenRegular(const std::filesystem::path& path, int flags);
 
   int descriptor_ = -1;
   std::filesystem::path path_;

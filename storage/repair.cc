@@ -76,7 +76,9 @@ absl::Status Repair::Execute(const RepairPlan& plan,
         RETURN_IF_ERROR(Cut(step));
         break;
       case RepairStep::Kind::kWrite: {
-        if (Exists(path)) {
+        if (std::error_code error; Exists(path) && !fs::is_regular_file(path, error)) {
+          RETURN_IF_ERROR(MoveToQuarantine(data_dir_, step.entry).status());
+        } else if (Exists(path)) {
           ASSIGN_OR_RETURN(const Bytes old, ReadFile(path, kReplacedBytesMax));
           RETURN_IF_ERROR(SaveToQuarantine(data_dir_, step.entry, old).status());
         }

@@ -5,9 +5,11 @@ import json
 import os
 import re
 import shutil
+import signal
+import subprocess
 import unittest
 
-from programs import Broker, SANITIZED, run
+from programs import Broker, CAIRN, SANITIZED, run
 
 
 class Logs(unittest.TestCase):
@@ -106,6 +108,51 @@ class Logs(unittest.TestCase):
         self.assertTrue(os.listdir(os.path.join(self.copy, "quarantine")))
         self.assertEqual(run("log", "verify", self.copy), (0, b"", ""))
         self.assertEqual(self.repair(), (0, b"", ""))
+
+    def test_repair_said_nothing_of_what_it_cannot_do(self):
+        with Broker() as broker:
+            broker.ok("topic", "create", "one", "-p", "1")
+            broker.ok("produce", "one", stdin=b"a\n")
+            broker.stop()
+            shutil.rmtree(os.path.join(broker.data, "one-0"))
+            for more in ([], ["--execute"]):
+                result = run("log", "repair", broker.data, *more)
+                self.assertEqual(result.code, 1)
+                self.assertIn(b"note the directory of partition 0", result.out)
+                self.assertIn("by hand", result.err)
+
+    def test_exchanged_directories_are_named(self):
+        names = [os.path.join(self.copy, name) for name in ("t-0", "t-1", "aside")]
+        for a, b in ((0, 2), (1, 0), (2, 1)):
+            os.rename(names[a], names[b])
+        result = self.repair()
+        self.assertEqual(result.code, 1)
+        self.assertIn(b"t-0", result.out)
+        self.assertIn("Nothing was changed", result.err)
+
+    def test_a_fifo_in_a_files_place_was_waited_for_and_no_signal_helped(self):
+        for name in ("t-0/manifest", "frontier"):
+            path = os.path.join(self.copy, name)
+            os.rename(path, path + ".old")
+            os.mkfifo(path)
+            self.assertIn(b"no regular file, but a FIFO", run("log", "verify", self.copy).out)
+            done = self.repair("--execute")
+            self.assertEqual((done.code, done.err), (0, ""), done.out)
+            os.remove(path + ".old")
+            self.assertEqual(run("log", "verify", self.copy), (0, b"", ""))
+
+    def test_a_signal_ends_a_log_command(self):
+        out, into = os.pipe()  # nobody reads: it fills
+        dump = subprocess.Popen([CAIRN, "log", "dump", self.broker.data, "--records"], stdout=into,
+                                stderr=subprocess.DEVNULL)
+        try:
+            os.read(out, 1)
+            dump.send_signal(signal.SIGTERM)
+            self.assertEqual(dump.wait(timeout=60), -signal.SIGTERM)
+        finally:
+            dump.kill()
+            os.close(into)
+            os.close(out)
 
     def test_repair_for_programs_and_of_one_partition(self):
         os.remove(os.path.join(self.copy, "t-1", "manifest"))

@@ -2,6 +2,7 @@
 
 #include <atomic>
 #include <cerrno>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -51,9 +52,24 @@ TEST_CASE("File: errno becomes a status that names the path", "[storage][file]")
 }
 
 TEST_CASE("File: a full disk is an error code", "[storage][file]") {
-  const auto full = File::OpenForWriting("/dev/full");
+  const auto full = File::CreateOrEmpty("/dev/full");
   REQUIRE(full.ok());
   CHECK(CodeOf(full->WriteAll(0, AsBytes("x"))) == ErrorCode::kStorageFull);
+}
+
+TEST_CASE("File: a FIFO in a file's place was waited for without end", "[storage][file]") {
+  TempDir temp;
+  REQUIRE(::mkfifo((temp / "fifo").c_str(), 0644) == 0);
+  for (const auto open : {File::OpenForReading, File::OpenForWriting}) {
+    const absl::Status fifo = open(temp / "fifo").status();
+    CHECK(absl::IsDataLoss(fifo));
+    CHECK(fifo.message() == (temp / "fifo").string() + " is no regular file, but a FIFO");
+    const absl::Status directory = open(temp / "").status();
+    CHECK(absl::IsDataLoss(directory));
+    CHECK(std::string(directory.message()).ends_with("is no regular file, but a directory"));
+    CHECK(absl::IsDataLoss(open("/dev/null").status()));
+  }
+  CHECK(File::OpenDirectory(temp / "").ok());
 }
 
 TEST_CASE("File: what was written is read, and the end is known", "[storage][file]") {

@@ -50,7 +50,6 @@ void PrintText(const RepairPlan& plan, std::string& out) {
     out += absl::StrFormat("lost %s offsets %d to %d\n", lost.directory, lost.from.value(),
                            (lost.end - 1).value());
   }
-  if (plan.steps.empty()) return;
   for (const std::string& remark : plan.remarks) out += absl::StrFormat("note %s\n", remark);
 }
 
@@ -88,7 +87,14 @@ absl::StatusOr<int> RepairLog(const std::string& directory, bool execute, Sessio
   session.json ? PrintJson(plan, session.output.buffer())
                : PrintText(plan, session.output.buffer());
   session.output.Commit();
-  if (plan.steps.empty()) return plan.remarks.empty() ? kExitOk : kExitFailed;
+  if (plan.steps.empty() && plan.remarks.empty()) return kExitOk;
+  if (plan.steps.empty()) {
+    Session::Say(
+        "Nothing was changed: the above is nothing that a repair can do. Put right by hand what "
+        "the notes name (a directory may be in a backup, or under another's name), then run it "
+        "again.");
+    return kExitFailed;
+  }
   if (!execute) {
     Session::Say("Nothing was changed. 'cairn log repair --execute' does the above.");
     return kExitFailed;
