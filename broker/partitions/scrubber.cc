@@ -58,9 +58,10 @@ bool Scrubber::IsOfWrongClock(Timestamp noted) const {
 }
 
 void Scrubber::Loop() {
+  const auto look_interval = std::min(options_.look_interval, options_.interval);
   do {
     if (IsDue()) Round();
-  } while (Wait(options_.look_interval));
+  } while (Wait(look_interval));
 }
 
 std::vector<std::shared_ptr<Partition>> Scrubber::PartitionsInOrder() const {

@@ -29,7 +29,8 @@ class Scrubber {
     std::chrono::milliseconds interval{std::chrono::hours(7 * 24)};  // 0: off
     std::int64_t bytes_per_second = 20 << 20;
     std::function<Timestamp()> clock = {};  // default: WallNow
-    // How often it looks whether the next round is due, and how often progress is written.
+    // How often it looks whether the next round is due (or as often as one is), and how often
+    // progress is written.
     std::chrono::milliseconds look_interval{std::chrono::minutes(1)};
     std::chrono::milliseconds save_interval{std::chrono::seconds(10)};
   };

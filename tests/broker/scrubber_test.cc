@@ -71,6 +71,19 @@ TEST_CASE("Scrubber: every sealed segment is read once in an interval", "[broker
   CHECK(scrubber->progress().state.segments == 6);
 }
 
+TEST_CASE("Scrubber: an interval shorter than a minute was taken and not kept",
+          "[broker][scrubber]") {
+  Scrubbed scrubbed;
+  Scrubber::Options options;
+  options.interval = std::chrono::milliseconds(50);
+  options.bytes_per_second = std::int64_t{1} << 40;
+  Scrubber scrubber(scrubbed.plane->map(), scrubbed.dir.path(), options);
+  scrubber.Start();
+  REQUIRE(Scrubbed::Completes(scrubber, 0));
+  const Timestamp first = scrubber.progress().state.completed;
+  CHECK(Scrubbed::Completes(scrubber, first.value() + 1));
+}
+
 TEST_CASE("Scrubber: a bit that flipped at rest takes its partition offline from there, no other",
           "[broker][scrubber]") {
   Scrubbed scrubbed;
