@@ -51,8 +51,8 @@ struct ConsumerEvent {
     kEnd,        // a bounded assignment is read to its end
     kTrimmed,    // [from, to) was dropped before it was read; reading goes on at `to` (out_of_range
                  // != kError)
-    kTruncated,  // [from, to) was taken back by a power cut on a `written` topic, though it may
-                 // have been seen
+    kTruncated,  // [from, to) was taken back by a power cut on a `written` topic, or by a repair,
+                 // though it may have been seen
     kFailed,  // this partition is read no further: status tells why (topic deleted, damage, out of
               // range; of ErrorCode::kTrimmed [from, to) is what was dropped)
   } kind;
@@ -152,8 +152,8 @@ class Consumer {
   absl::StatusOr<PolledRecords> Poll(Duration timeout, std::size_t records_max = 10'000);
 
   // Goes on elsewhere in an assigned partition, also one that has failed; records of before are not
-  // handed out any more. To an offset up to Position: if a power cut has taken back what was seen
-  // before it, that is told (kTruncated).
+  // handed out any more. To an offset up to Position: if a power cut or a repair has taken back
+  // what was seen before it, that is told (kTruncated).
   //   kNotFound  not assigned, or not held
   absl::Status Seek(std::string_view topic, PartitionIndex partition, StartPosition start);
 

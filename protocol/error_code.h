@@ -36,7 +36,7 @@ enum class ErrorCode : std::uint16_t {
   kTooManyConnections = 22,
   kTooManyInFlight = 23,  // this connection has too much outstanding
   kTimedOut = 24,
-  kTruncated = 25,     // a power cut took back records this reader had seen
+  kTruncated = 25,     // a power cut or a repair took back records this reader had seen
   kTrimmed = 26,       // the wanted records are no longer kept
   kNotSupported = 27,  // a feature this broker does not have
   kPermissionDenied = 28,

@@ -58,14 +58,14 @@ void Refuse(Connection& connection, const Wanted& wanted, const absl::Status& wh
   connection.Fail(wanted.correlation, why);
 }
 
-// The reader has seen records that a power cut took back: it is told which, as the only thing this
-// subscription ever says.
+// The reader has seen records that a power cut or a repair took back: it is told which, as the only
+// thing this subscription ever says.
 void BeginTruncated(Connection& connection, const Wanted& wanted, const Partition::Lost& lost) {
   const auto subscription = Begin(connection, wanted, lost.from);
   const absl::Status why = MakeError(
       ErrorCode::kTruncated,
-      absl::StrFormat("offsets %d up to %d of %s:%d were lost in a power cut; others may stand in "
-                      "their place",
+      absl::StrFormat("offsets %d to %d of %s:%d were lost in a power cut or a repair; others may "
+                      "stand in their place",
                       lost.from.value(), lost.to.value() - 1, wanted.partition->topic_name(),
                       wanted.partition->id().partition.value()));
   subscription->End(connection.builder(), connection.outbox(), why, lost.from, lost.to);

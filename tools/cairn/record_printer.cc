@@ -69,14 +69,13 @@ void RecordPrinter::Tell(const client::ConsumerEvent& event) {
       return;
     case client::ConsumerEvent::Kind::kTrimmed:
       return SayAside(
-          absl::StrFormat("cairn: %s: offsets %d up to, without, %d were dropped before "
-                          "they were read",
-                          place, event.from.value(), event.to.value()));
+          absl::StrFormat("cairn: %s: offsets %d to %d were dropped before they were read", place,
+                          event.from.value(), (event.to - 1).value()));
     case client::ConsumerEvent::Kind::kTruncated:
       return SayAside(
-          absl::StrFormat("cairn: %s: truncated %d..%d: a power cut took these back, "
-                          "though they may have been seen",
-                          place, event.from.value(), event.to.value()));
+          absl::StrFormat("cairn: %s: truncated: offsets %d to %d were taken back by a power cut "
+                          "or a repair, though they may have been seen",
+                          place, event.from.value(), (event.to - 1).value()));
     case client::ConsumerEvent::Kind::kFailed:
       exit_code_ = kExitFailed;
       return SayAside(absl::StrFormat("cairn: %s: %s", place, std::string(event.status.message())));
