@@ -98,6 +98,17 @@ absl::StatusOr<std::unique_ptr<Catalog>> Catalog::Open(Rooms rooms, Timestamp no
   catalog->recovery_.Sort();
   catalog->recovery_.took = std::chrono::duration_cast<std::chrono::milliseconds>(
       std::chrono::steady_clock::now() - begin);
+  if (!catalog->clean_start_) {
+    const RecoverySummary& found = catalog->recovery_;
+    LogInfo("recovered after an unclean stop", {{"took_ms", found.took.count()},
+                                                {"partitions", found.partitions},
+                                                {"bytes_scanned", found.bytes_scanned},
+                                                {"bytes_cut", found.bytes_cut},
+                                                {"batches_cut", found.batches_cut},
+                                                {"producers_rebuilt", found.producers_rebuilt},
+                                                {"epochs_raised", found.epochs_raised},
+                                                {"damaged", found.offline}});
+  }
   catalog->is_open_ = true;
   return catalog;
 }

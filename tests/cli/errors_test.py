@@ -220,6 +220,8 @@ class Failures(unittest.TestCase):
             broker.start()
             status = json.loads(broker.ok("status", "--format", "json"))
             self.assertFalse(status["clean_start"])
+            self.assertRegex(broker.log_text(), "recovered after an unclean stop.* partitions=4 .*"
+                             "bytes_cut=4 .*damaged=0")
             torn = next(p for p in status["recovered"] if p["topic"] == "torn")
             self.assertEqual((torn["partition"], torn["bytes_cut"], torn["batches_cut"]), (1, 4, 0))
             self.assertEqual((torn["leader_epoch"], torn["offline_from"]), (1, None))
