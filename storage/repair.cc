@@ -9,10 +9,10 @@
 #include "protocol/status.h"
 #include "storage/batch_scan.h"
 #include "storage/directory_lock.h"
-#include "storage/format_file.h"
-#include "storage/internal_topics.h"
-#include "storage/manifest.h"
+#include "storage/named_directory.h"
+#include "storage/partition_meta.h"
 #include "storage/quarantine.h"
+#include "storage/rebuild_request.h"
 #include "storage/repair_plan.h"
 
 namespace cairn::storage {
@@ -29,26 +29,36 @@ bool Exists(const fs::path& path) {
   return fs::exists(path, error);
 }
 
-bool IsDataDirectory(const fs::path& path) {
-  return Exists(path / kFormatFileName) || Exists(path / "frontier") ||
-         Exists(path / absl::StrFormat("%s-0", kCatalogName));
+// Behind every producer that has written a batch which can be read.
+absl::StatusOr<ProducerId> NextProducer(const fs::path& data_dir) {
+  ProducerId next(0);
+  std::error_code error;
+  for (fs::directory_iterator it(data_dir, error), end; !error && it != end; it.increment(error)) {
+    const bool is_partition =
+        it->is_directory(error) && ParsePartitionDirectory(it->path().filename().string());
+    if (!is_partition) continue;
+    const absl::Status walked =
+        WalkBatches(it->path(), [&](const fs::path&, std::int64_t, const RecordBatchView& batch) {
+          if (batch.producer_id() >= next) next = batch.producer_id() + 1;
+          return true;
+        });
+    // What stands behind damage goes to quarantine.
+    if (!walked.ok() && !absl::IsDataLoss(walked)) return walked;
+  }
+  if (error) return ErrnoError("list", data_dir, error.value());
+  return next;
 }
 
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<Repair>> Repair::Open(const fs::path& path) {
-  fs::path root = fs::absolute(path).lexically_normal();
-  if (!root.has_filename()) root = root.parent_path();
-  std::error_code error;
-  if (!fs::is_directory(root, error)) {
-    return absl::NotFoundError(root.string() + ": there is no such directory");
-  }
+  ASSIGN_OR_RETURN(fs::path root, NamedDirectory(path));
   std::unique_ptr<Repair> repair(new Repair());
-  if (!IsDataDirectory(root) && IsDataDirectory(root.parent_path())) {
+  if (!LooksLikeDataDirectory(root) && LooksLikeDataDirectory(root.parent_path())) {
     repair->only_ = root.filename().string();
     root = root.parent_path();
   }
-  if (!IsDataDirectory(root)) {
+  if (!LooksLikeDataDirectory(root)) {
     return absl::NotFoundError(absl::StrFormat(
         "%s is neither a data directory nor a partition's in one: it has no 'format', "
         "'frontier' or '__catalog-0'",
@@ -60,7 +70,26 @@ absl::StatusOr<std::unique_ptr<Repair>> Repair::Open(const fs::path& path) {
 }
 
 absl::StatusOr<RepairPlan> Repair::Plan(const OnProgress& on_progress) const {
-  return RepairPlanner(data_dir_, only_, on_progress).Run();
+  ASSIGN_OR_RETURN(RepairPlan plan, RepairPlanner(data_dir_, only_, on_progress).Run());
+  if (only_.empty()) RETURN_IF_ERROR(PlanRequest(plan));
+  return plan;
+}
+
+// One that cannot be read is made anew: what it asked for was not done, and without it the next
+// start would take the partitions that the catalog has lost for strangers.
+absl::Status Repair::PlanRequest(RepairPlan& plan) const {
+  const absl::Status damage = ReadRebuildRequest(data_dir_).status();
+  if (!absl::IsDataLoss(damage)) return damage;
+  const auto writes_it = [](const RepairStep& step) { return step.entry == kRebuildRequestName; };
+  if (std::any_of(plan.steps.begin(), plan.steps.end(), writes_it)) return absl::OkStatus();
+  ASSIGN_OR_RETURN(const ProducerId next_producer, NextProducer(data_dir_));
+  Bytes contents = EncodeRebuildRequest({next_producer});
+  plan.steps.push_back({.kind = RepairStep::Kind::kWrite,
+                        .entry = kRebuildRequestName,
+                        .bytes = static_cast<std::int64_t>(contents.size()),
+                        .contents = std::move(contents),
+                        .why = std::string(damage.message())});
+  return absl::OkStatus();
 }
 
 absl::Status Repair::Execute(const RepairPlan& plan,

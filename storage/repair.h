@@ -55,7 +55,7 @@ class Repair {
   // Takes the lock, until this is destroyed. `path` is a data directory, or one partition's in it:
   // then only that one is mended.
   //   kFailedPrecondition  it is in use (names the process), or was written by a newer program
-  //   kNotFound            there is no such directory, or none of ours
+  //   kNotFound            there is no such directory, or none of ours (quarantine/, say)
   static absl::StatusOr<std::unique_ptr<Repair>> Open(const std::filesystem::path& path);
 
   // Reads everything.
@@ -68,6 +68,7 @@ class Repair {
 
  private:
   Repair() = default;
+  absl::Status PlanRequest(RepairPlan& plan) const;
   absl::Status Cut(const RepairStep& step) const;
 
   std::filesystem::path data_dir_;

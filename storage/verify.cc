@@ -13,7 +13,9 @@
 #include "storage/data_dir.h"
 #include "storage/findings.h"
 #include "storage/frontier.h"
+#include "storage/named_directory.h"
 #include "storage/partition_verifier.h"
+#include "storage/rebuild_request.h"
 
 namespace cairn::storage {
 namespace {
@@ -39,7 +41,13 @@ absl::Status CheckRoot(const fs::path& root, Findings& findings) {
       findings.Note(it->path(), 0, "not a file of ours");
     }
   }
-  return error ? ErrnoError("list", root, error.value()) : absl::OkStatus();
+  if (error) return ErrnoError("list", root, error.value());
+  const auto request = ReadRebuildRequest(root);
+  if (absl::IsDataLoss(request.status())) {
+    findings.Damage(root / kRebuildRequestName, 0, request.status());
+    return absl::OkStatus();
+  }
+  return request.status();
 }
 
 absl::Status VerifyPartitions(const DataDir& data, const std::optional<std::string>& only,
@@ -91,14 +99,10 @@ absl::Status VerifyPartitions(const DataDir& data, const std::optional<std::stri
 absl::StatusOr<VerifySummary> VerifyDataDirectory(const fs::path& path, const OnFinding& on_finding,
                                                   const OnProgress& on_progress) {
   Findings findings(on_finding, on_progress);
-  fs::path root = fs::absolute(path).lexically_normal();
-  if (!root.has_filename()) root = root.parent_path();
+  ASSIGN_OR_RETURN(fs::path root, NamedDirectory(path));
   std::optional<std::string> only;
   std::error_code error;
   if (fs::exists(root.parent_path() / "format", error) && !fs::exists(root / "format", error)) {
-    if (!fs::is_directory(root, error)) {
-      return absl::NotFoundError(root.string() + ": there is no such directory");
-    }
     only = root.filename().string();
     root = root.parent_path();
   }

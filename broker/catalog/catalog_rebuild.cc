@@ -25,6 +25,8 @@ std::map<TopicId, TopicRow> TopicsOnDisk(const std::vector<storage::DataDir::Fou
     row.id = found.topic;
     row.name = found.name;
     row.created = now;
+    // What it was is lost. The default would begin to drop what may have been kept for good.
+    row.configs = {{"retention.ms", "-1"}};
     if (row.history.empty()) row.history.push_back({0, 0});
     row.history[0].partitions = std::max(row.partitions(), found.partition.value() + 1);
   }
@@ -37,12 +39,19 @@ std::map<TopicId, TopicRow> TopicsOnDisk(const std::vector<storage::DataDir::Fou
 // not put away. Interrupted, it is done again at the next start.
 absl::Status Catalog::RebuildIfAsked(Timestamp now) {
   const std::filesystem::path& directory = rooms_.data_dir.path();
-  ASSIGN_OR_RETURN(const auto request, storage::ReadRebuildRequest(directory));
-  if (!request.has_value()) return absl::OkStatus();
+  const auto request = storage::ReadRebuildRequest(directory);
+  if (absl::IsDataLoss(request.status())) {
+    return absl::DataLossError(absl::StrFormat(
+        "%s. It asked to enter into the catalog what the partitions' files say. To have it written "
+        "anew: cairn log repair %s --execute. Or move it away, if no topic is missing",
+        std::string(request.status().message()), directory.string()));
+  }
+  RETURN_IF_ERROR(request.status());
+  if (!request->has_value()) return absl::OkStatus();
   ASSIGN_OR_RETURN(const auto found, rooms_.data_dir.ListPartitions());
   for (const auto& [id, row] : TopicsOnDisk(found, now)) RETURN_IF_ERROR(EnterFromDisk(row, now));
-  if (request->next_producer > table_.next_producer_id()) {
-    RETURN_IF_ERROR(Write(CatalogTable::ProducerIdsRecord(request->next_producer), now));
+  if ((*request)->next_producer > table_.next_producer_id()) {
+    RETURN_IF_ERROR(Write(CatalogTable::ProducerIdsRecord((*request)->next_producer), now));
   }
   RETURN_IF_ERROR(storage::RemoveFile(directory / storage::kRebuildRequestName));
   RETURN_IF_ERROR(storage::SyncDirectory(directory));
@@ -72,8 +81,9 @@ absl::Status Catalog::EnterFromDisk(const TopicRow& row, Timestamp now) {
   }
   NoteProblem(absl::StrFormat(
       "topic %s was lost from the catalog and is rebuilt from its files: %d partitions, default "
-      "configs",
-      row.name, row.partitions()));
+      "configs, but nothing is dropped (retention.ms=-1) until 'cairn topic alter %s -c ...' says "
+      "what it was",
+      row.name, row.partitions(), row.name));
   return Write(CatalogTable::TopicRecord(row), now);
 }
 

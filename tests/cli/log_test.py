@@ -93,6 +93,26 @@ class Logs(unittest.TestCase):
     def repair(self, *more):
         return run("log", "repair", self.copy, *more)
 
+    def test_the_quarantine_was_taken_for_a_data_directory(self):
+        os.truncate(os.path.join(self.copy, "frontier"), 8)
+        shutil.rmtree(os.path.join(self.copy, "__catalog-0"))
+        self.assertEqual(self.repair("--execute").code, 0)
+        os.mkdir(os.path.join(self.copy, "quarantine", "orders-0"))
+        for command in ("verify", "repair"):
+            for name in ("quarantine", "quarantine/orders-0"):
+                result = run("log", command, os.path.join(self.copy, name))
+                self.assertEqual((result.code, result.out), (1, b""), (command, name))
+                self.assertIn(f"data directory {self.copy}: use the latter", result.err)
+
+    def test_a_name_of_nothing_or_of_a_file_is_an_error_that_says_so(self):
+        for command in ("verify", "repair", "dump"):
+            result = run("log", command, "")
+            self.assertEqual((result.code, result.out), (2, b""))
+            self.assertIn("it is empty: name a directory", result.err)
+            result = run("log", command, "/etc/passwd")
+            self.assertEqual((result.code, result.out), (1, b""))
+            self.assertIn("/etc/passwd is not a directory", result.err)
+
     def test_repair_says_what_it_would_do_and_does_it_when_told(self):
         path = self.sealed()
         self.assertEqual(self.repair(), (0, b"", ""))

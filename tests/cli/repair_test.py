@@ -1,5 +1,6 @@
 """A broker starts on what `cairn log repair` made of a damaged directory, and serves what was saved."""
 
+import json
 import os
 import shutil
 import unittest
@@ -30,6 +31,43 @@ class Repaired(unittest.TestCase):
             broker.ok("produce", "orders", stdin=b"more\n")
             broker.stop()
             self.assertEqual(run("log", "verify", broker.data), (0, b"", ""))
+
+    def test_a_rebuilt_topic_dropped_after_a_week_what_was_to_stay_for_good(self):
+        with Broker() as broker:
+            broker.ok("topic", "create", "kept", "-p", "1", "-c", "retention.ms=-1")
+            broker.ok("produce", "kept", stdin=b"a\n")
+            broker.stop()
+            shutil.rmtree(os.path.join(broker.data, "__catalog-0"))
+            self.assertEqual(run("log", "repair", broker.data, "--execute").code, 0)
+            broker.start()
+            kept = json.loads(broker.ok("topic", "describe", "kept", "--format", "json"))
+            configs = {c["name"]: c["value"] for c in kept["configs"]}
+            self.assertEqual(configs["retention.ms"], "-1")
+            status = json.loads(broker.ok("status", "--format", "json"))
+            self.assertRegex(" ".join(status["problems"]), "kept was lost .*retention.ms=-1")
+            broker.stop()
+
+    def test_a_damaged_request_to_rebuild_left_no_way_out(self):
+        with Broker() as broker:
+            broker.ok("topic", "create", "orders", "-p", "1")
+            broker.ok("produce", "orders", stdin=b"a\n")
+            broker.stop()
+            shutil.rmtree(os.path.join(broker.data, "__catalog-0"))
+            self.assertEqual(run("log", "repair", broker.data, "--execute").code, 0)
+            request = os.path.join(broker.data, "rebuild-catalog")
+            with open(request, "wb") as file:
+                file.write(b"junk")
+            with self.assertRaisesRegex(AssertionError, "cairn log repair " + broker.data):
+                broker.start()
+            found = run("log", "verify", broker.data)
+            self.assertEqual(found.code, 1)
+            self.assertIn(b"rebuild-catalog", found.out)
+            done = run("log", "repair", broker.data, "--execute")
+            self.assertEqual((done.code, done.err), (0, ""), done.out)
+            self.assertEqual(run("log", "verify", broker.data), (0, b"", ""))
+            broker.start()
+            self.assertEqual(broker.ok("consume", "orders", "-e"), b"a\n")
+            broker.stop()
 
     def test_a_catalog_lost_with_the_frontier_had_all_partitions_put_into_quarantine(self):
         with Broker() as broker:

@@ -273,7 +273,12 @@ CLI::App* AddCommand(CLI::App& log, const char* name, const char* what, const ch
   command->footer(examples);
   command->add_option("dir", options->directory, "A data directory, or one partition's in it")
       ->required()
-      ->type_name("DIR");
+      ->type_name("DIR")
+      ->check(CLI::Validator(
+          [](const std::string& text) -> std::string {
+            return text.empty() ? "it is empty: name a directory, such as ./cairn-data" : "";
+          },
+          ""));
   command->callback([options, run, &chosen] {
     chosen = [options, run](Session& session) { return run(*options, session); };
   });
