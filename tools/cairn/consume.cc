@@ -22,6 +22,7 @@
 #include "tools/cairn/record_printer.h"
 #include "tools/cairn/time_text.h"
 #include "tools/cairn/usage.h"
+#include "tools/cairn/whole_number.h"
 
 namespace cairn::tools {
 namespace {
@@ -258,12 +259,12 @@ void AddConsume(CLI::App& app, Run& chosen) {
           ->delimiter(',')
           ->expected(1)
           ->take_all()
-          ->check(CLI::NonNegativeNumber.description(""));
+          ->check(WholeNumber(0, std::numeric_limits<std::int32_t>::max()));
   command->add_option("-o,--offset", options->range, "Where to begin and end; default start")
       ->type_name("OFFSET");
   command->add_option("-n,--count", options->count_max, "End after so many records in all")
       ->type_name("COUNT")
-      ->check(CLI::NonNegativeNumber.description(""));
+      ->check(WholeNumber(0, std::numeric_limits<std::int64_t>::max()));
   command->add_flag("-e,--exit", options->stop_at_end, "End at the present end");
   auto* format =
       command->add_option("-f,--record-format", options->format, "How a record is written")

@@ -2,6 +2,7 @@
 #include <chrono>
 #include <cstring>
 #include <fcntl.h>
+#include <limits>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -25,6 +26,7 @@
 #include "tools/cairn/record_format.h"
 #include "tools/cairn/record_json.h"
 #include "tools/cairn/usage.h"
+#include "tools/cairn/whole_number.h"
 
 namespace cairn::tools {
 namespace {
@@ -423,7 +425,7 @@ void AddProduce(CLI::App& app, Run& chosen) {
                       ->take_all();
   command->add_option("-p,--partition", options->partition, "Send all of them here")
       ->type_name("P")
-      ->check(CLI::NonNegativeNumber.description(""));
+      ->check(WholeNumber(0, std::numeric_limits<std::int32_t>::max()));
   command->add_option("-z,--compression", options->codec, "Compress batches: none, zstd or lz4")
       ->type_name("CODEC")
       ->check(CLI::IsMember({"none", "zstd", "lz4"}).description(""));

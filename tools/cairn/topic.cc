@@ -16,6 +16,7 @@
 #include "tools/cairn/json_writer.h"
 #include "tools/cairn/time_text.h"
 #include "tools/cairn/usage.h"
+#include "tools/cairn/whole_number.h"
 
 namespace cairn::tools {
 namespace {
@@ -282,7 +283,7 @@ void AddTopic(CLI::App& app, Run& chosen) {
   create->add_option("-p,--partitions", options->partitions, "How many partitions")
       ->required()
       ->type_name("N")
-      ->check(CLI::Range(1, std::numeric_limits<std::int32_t>::max()).description(""));
+      ->check(WholeNumber(1, std::numeric_limits<std::int32_t>::max()));
   AddConfigs(*create, *options);
   create->add_flag("--if-not-exists", options->if_not_exists,
                    "Not an error if it is there already");
@@ -301,7 +302,7 @@ void AddTopic(CLI::App& app, Run& chosen) {
   AddConfigs(*alter, *options);
   alter->add_option("-p,--partitions", options->partitions, "The new, larger number of partitions")
       ->type_name("N")
-      ->check(CLI::Range(1, std::numeric_limits<std::int32_t>::max()).description(""));
+      ->check(WholeNumber(1, std::numeric_limits<std::int32_t>::max()));
   alter->add_flag("--remap-keys", options->remap_keys, "Yes, keys may move to other partitions");
 
   AddName(*AddCommand(topic, "delete", "Delete a topic and its records", kDeleteExamples, options,
@@ -314,7 +315,7 @@ void AddTopic(CLI::App& app, Run& chosen) {
   trim->add_option("--before", options->before, "The first offset to keep")
       ->required()
       ->type_name("OFFSET")
-      ->check(CLI::NonNegativeNumber.description(""));
+      ->check(WholeNumber(0, std::numeric_limits<std::int64_t>::max()));
 }
 
 }  // namespace cairn::tools
