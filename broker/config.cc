@@ -30,6 +30,14 @@ struct Raw {
   std::int64_t scrub_bytes_per_second = 20 << 20;
 };
 
+// Milliseconds, or a number with its unit.
+CLI::Validator Duration() {
+  return CLI::AsNumberWithUnit(
+      std::map<std::string, std::int64_t>{
+          {"ms", 1}, {"s", 1000}, {"m", 60'000}, {"h", 3'600'000}, {"d", 86'400'000}},
+      CLI::AsNumberWithUnit::DEFAULT, "DURATION");
+}
+
 void AddOptions(CLI::App& app, Raw& raw) {
   app.description(
       "The Cairn broker: stores and serves topics until it is told to stop (Ctrl-C or SIGTERM).\n"
@@ -60,11 +68,9 @@ void AddOptions(CLI::App& app, Raw& raw) {
                  "Event loops, each with a thread (default: one per core)")
       ->check(CLI::Range(1, 1024));
   app.add_option("--retention.check.interval", raw.retention_check_interval_ms,
-                 "How often retention looks for segments to drop, such as 500ms, 60s, 5m or 1h")
-      ->transform(CLI::AsNumberWithUnit(
-          std::map<std::string, std::int64_t>{
-              {"ms", 1}, {"s", 1000}, {"m", 60'000}, {"h", 3'600'000}},
-          CLI::AsNumberWithUnit::UNIT_REQUIRED, "DURATION"))
+                 "How often retention looks for segments to drop: in ms, or as 500ms, 60s, 5m, 1h, "
+                 "1d")
+      ->transform(Duration())
       ->check(CLI::Range(std::int64_t{10}, std::int64_t{24} * 3'600'000))
       ->default_str("60s");
   app.add_flag("--insecure-public-listener", raw.insecure_public_listener,
@@ -83,12 +89,11 @@ void AddOptions(CLI::App& app, Raw& raw) {
                  "none (default: the smaller of 64 MiB and 5 % of the disk)")
       ->check(CLI::Range(std::int64_t{0}, std::int64_t{1} << 40));
   app.add_option("--scrub.interval", raw.scrub_interval_ms,
-                 "How often every sealed segment is read again and checked, in ms or as 12h, 7d; 0 "
-                 "is never")
-      ->transform(CLI::AsNumberWithUnit(std::map<std::string, std::int64_t>{
-          {"ms", 1}, {"s", 1000}, {"m", 60'000}, {"h", 3'600'000}, {"d", 86'400'000}}))
+                 "How often every sealed segment is read again and checked: in ms, or as 500ms, "
+                 "60s, 5m, 12h, 7d; 0 is never")
+      ->transform(Duration())
       ->check(CLI::Range(std::int64_t{0}, kIntervalMsMax))
-      ->capture_default_str();
+      ->default_str("7d");
   app.add_option("--scrub.bytes.per.second", raw.scrub_bytes_per_second,
                  "How fast that may read the disk")
       ->check(CLI::Range(std::int64_t{64} << 10, std::int64_t{1} << 40))

@@ -31,6 +31,13 @@ class WrongUsage(unittest.TestCase):
                 (["topic", "alter", "x", "-p", "8"], "--remap-keys"),
                 (["topic", "trim", "x", "--before", "1"], "TOPIC:PARTITION"),
                 (["topic", "trim", "x:0"], "--before"),
+                (["topic", "trim", "x:0", "--before", "-1"], "-1 is not in range 0 to 9223372036854775807"),
+                (["topic", "trim", "x:0", "--before", "9223372036854775808"],
+                 "9223372036854775808 is not in range 0 to"),
+                (["topic", "trim", "x:0", "--before", "abc"], "'abc' is not a whole number"),
+                (["topic", "trim", "x:0", "--before", "0x1a0000"], "'0x1a0000' is not a whole number"),
+                (["topic", "trim", "x:0", "--before", ""], "'' is not a whole number"),
+                (["produce", "x", "-p", "1.5"], "'1.5' is not a whole number"),
                 (["produce"], "topic"),
                 (["produce", "x", "-k", "a", "-K", ":"], "--key-delimiter"),
                 (["produce", "x", "-J", "-k", "a"], "--json"),
@@ -45,8 +52,10 @@ class WrongUsage(unittest.TestCase):
                 (["consume", "x", "-o", "@2026-02-30"], "2026-02-30"),
                 (["consume", "x", "-o", "@2026-11-24:@2026-11-23"], "before it begins"),
                 (["consume", "x", "-f", "%q"], "%q"),
+                (["consume", "x", "--out-of-range", "begin"], "begin"),
                 (["consume", "x", "-p", "-1"], "--partitions"),
-                (["consume", "x", "-n", "-1"], "--count"),
+                (["consume", "x", "-n", "-1"], "--count: -1 is not in range 0 to 9223372036854775807"),
+                (["consume", "x", "-p", "0,x"], "'x' is not a whole number"),
                 (["offsets", "x", "--at", "noon"], "noon"),
                 (["consume", "x", "y"], "-g GROUP"),
                 (["consume", "x", "-g", "g", "-o", "5"], "with -g"),
@@ -102,6 +111,22 @@ class WrongUsage(unittest.TestCase):
                      "reset-offsets", "--to-datetime"):
             self.assertIn(name, script)
         self.assertEqual(os.spawnlp(os.P_WAIT, "bash", "bash", "-n", "-c", script), 0)
+
+
+class WrongFlags(unittest.TestCase):
+    def test_intervals_were_read_each_in_its_own_way(self):
+        for flag in ("--retention.check.interval", "--scrub.interval"):
+            for good in ("200", "200ms", "1d"):
+                with Broker(flag, good):
+                    pass
+            self.check_refused("unit not recognized.*d,h,m,ms,s", flag, "1w")
+        self.check_refused("not in range 10 to 86400000", "--retention.check.interval", "0")
+
+    def check_refused(self, why, *flags):
+        broker = Broker(*flags)
+        self.addCleanup(broker.__exit__)
+        with self.assertRaisesRegex(AssertionError, why):
+            broker.start()
 
 
 class NoBroker(unittest.TestCase):

@@ -174,6 +174,13 @@ class Logs(unittest.TestCase):
             os.close(into)
             os.close(out)
 
+    def test_repair_spoke_of_an_old_file_where_there_was_none(self):
+        manifest = os.path.join(self.copy, "t-1", "manifest")
+        os.truncate(manifest, 0)
+        self.assertIn("write t-1/manifest anew and save the old one", self.repair().out.decode())
+        os.remove(manifest)
+        self.assertIn("write t-1/manifest, which is missing: ", self.repair().out.decode())
+
     def test_repair_for_programs_and_of_one_partition(self):
         os.remove(os.path.join(self.copy, "t-1", "manifest"))
         self.flip(self.sealed(), 100)

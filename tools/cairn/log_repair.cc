@@ -1,6 +1,8 @@
 #include "tools/cairn/log_repair.h"
 
+#include <filesystem>
 #include <string>
+#include <system_error>
 
 #include "absl/strings/str_format.h"
 
@@ -29,7 +31,7 @@ const char* NameOf(RepairStep::Kind kind) {
   return "write";
 }
 
-std::string TextOf(const RepairStep& step) {
+std::string TextOf(const RepairStep& step, const std::filesystem::path& data_dir) {
   switch (step.kind) {
     case RepairStep::Kind::kMove:
       return absl::StrFormat("move %s (%s) to quarantine/: %s", step.entry, FormatBytes(step.bytes),
@@ -40,12 +42,16 @@ std::string TextOf(const RepairStep& step) {
     case RepairStep::Kind::kWrite:
       break;
   }
+  std::error_code error;
+  if (!std::filesystem::exists(data_dir / step.entry, error)) {
+    return absl::StrFormat("write %s, which is missing: %s", step.entry, step.why);
+  }
   return absl::StrFormat("write %s anew and save the old one in quarantine/: %s", step.entry,
                          step.why);
 }
 
-void PrintText(const RepairPlan& plan, std::string& out) {
-  for (const RepairStep& step : plan.steps) out += TextOf(step) + "\n";
+void PrintText(const RepairPlan& plan, const std::filesystem::path& data_dir, std::string& out) {
+  for (const RepairStep& step : plan.steps) out += TextOf(step, data_dir) + "\n";
   for (const storage::LostRange& lost : plan.lost) {
     out += absl::StrFormat("lost %s offsets %d to %d\n", lost.directory, lost.from.value(),
                            (lost.end - 1).value());
@@ -85,7 +91,7 @@ absl::StatusOr<int> RepairLog(const std::string& directory, bool execute, Sessio
   }));
   progress.Wipe();
   session.json ? PrintJson(plan, session.output.buffer())
-               : PrintText(plan, session.output.buffer());
+               : PrintText(plan, repair->data_dir(), session.output.buffer());
   session.output.Commit();
   if (plan.steps.empty() && plan.remarks.empty()) return kExitOk;
   if (plan.steps.empty()) {
