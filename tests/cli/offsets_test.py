@@ -92,6 +92,17 @@ class Offsets(unittest.TestCase):
         self.assertIn(f"0 up to, without, {COUNT}", result.err)
         self.assertEqual(result.out, b"")
 
+    def test_what_is_gone_is_an_error_or_the_start_or_the_end(self):
+        self.broker.ok("topic", "create", "cut", "-p", "1")
+        self.broker.ok("produce", "cut", stdin=b"a\nb\nc\nd\n")
+        self.broker.ok("topic", "trim", "cut:0", "--before", "2")
+        refused = self.broker.run("consume", "cut", "-e", "-o", "0")
+        self.assertEqual((refused.code, refused.out), (1, b""))
+        self.assertIn("--out-of-range", refused.err)
+        for where, left in (("earliest", b"c\nd\n"), ("latest", b"")):
+            result = self.broker.run("consume", "cut", "-e", "-o", "0", "--out-of-range", where)
+            self.assertEqual((result.code, result.out), (0, left), result.err)
+
     def test_offsets_shows_ends_and_the_offset_for_a_time(self):
         rows = json.loads(self.broker.ok("offsets", "t", "--at", f"@{T0 + 500}", "--format", "json"))
         self.assertEqual(rows[0], {"partition": 0, "start": 0, "end": COUNT, "offset": 1,

@@ -66,6 +66,7 @@ struct ConsumeOptions {
   std::string range = "start";
   std::int64_t count_max = std::numeric_limits<std::int64_t>::max();
   bool stop_at_end = false;
+  std::string out_of_range = "error";
   std::string format = "%v\\n";
   bool json = false;
   std::optional<std::string> group, session_timeout;
@@ -94,6 +95,12 @@ absl::StatusOr<PartitionList> LookUp(const ConsumeOptions& options, std::optiona
   return found;
 }
 
+client::ConsumerOptions::OutOfRange OutOfRangeOf(const ConsumeOptions& options) {
+  if (options.out_of_range == "earliest") return client::ConsumerOptions::OutOfRange::kEarliest;
+  if (options.out_of_range == "latest") return client::ConsumerOptions::OutOfRange::kLatest;
+  return client::ConsumerOptions::OutOfRange::kError;
+}
+
 absl::StatusOr<client::StartPosition> StartOf(const ConsumeOptions& options,
                                               const OffsetRange& range,
                                               const client::OffsetsOfPartition& partition) {
@@ -110,9 +117,11 @@ absl::StatusOr<client::StartPosition> StartOf(const ConsumeOptions& options,
     case OffsetRange::Start::kOffset:
       break;
   }
-  if (range.offset < partition.log_start || range.offset > partition.committed_end) {
+  const bool outside = range.offset < partition.log_start || range.offset > partition.committed_end;
+  if (outside && OutOfRangeOf(options) == client::ConsumerOptions::OutOfRange::kError) {
     return absl::OutOfRangeError(absl::StrFormat(
-        "%s:%d has offsets %d up to, without, %d; -o %d lies outside (name partitions with -p)",
+        "%s:%d has offsets %d up to, without, %d; -o %d lies outside (name partitions with -p, "
+        "or say --out-of-range earliest or latest)",
         options.topic, partition.partition.value(), partition.log_start.value(),
         partition.committed_end.value(), range.offset.value()));
   }
@@ -178,8 +187,9 @@ RecordPrinter::Options PrinterOptions(const ConsumeOptions& options, const Sessi
   return {.json = options.json || session.json, .count_max = options.count_max};
 }
 
-client::ConsumerOptions PrefetchFor(std::size_t partitions) {
+client::ConsumerOptions ConsumerOptionsOf(const ConsumeOptions& wanted, std::size_t partitions) {
   client::ConsumerOptions options;
+  options.out_of_range = OutOfRangeOf(wanted);
   options.prefetch_bytes = std::clamp(kPrefetchBytesAll / std::max<std::size_t>(partitions, 1),
                                       kPrefetchBytesMin, kPrefetchBytesMax);
   return options;
@@ -214,8 +224,9 @@ absl::StatusOr<int> Consume(ConsumeOptions options, Session& session) {
   if (assignments.empty()) return kExitOk;
   Interrupt::Install();
   ASSIGN_OR_RETURN(auto cluster, session.Cluster());
-  ASSIGN_OR_RETURN(auto consumer,
-                   client::Consumer::Open(std::move(cluster), PrefetchFor(assignments.size())));
+  ASSIGN_OR_RETURN(
+      auto consumer,
+      client::Consumer::Open(std::move(cluster), ConsumerOptionsOf(options, assignments.size())));
   RETURN_IF_ERROR(consumer->Assign(std::move(assignments), kAssignTimeout));
   const bool bounded = options.stop_at_end || range.stop_at_present_end ||
                        range.stop_time.has_value() ||
@@ -265,6 +276,11 @@ void AddConsume(CLI::App& app, Run& chosen) {
   command->add_option("-n,--count", options->count_max, "End after so many records in all")
       ->type_name("COUNT")
       ->check(WholeNumber(0, std::numeric_limits<std::int64_t>::max()));
+  command
+      ->add_option("--out-of-range", options->out_of_range,
+                   "Where the wanted records are gone: error, earliest or latest")
+      ->type_name("WHERE")
+      ->check(CLI::IsMember({"error", "earliest", "latest"}).description(""));
   command->add_flag("-e,--exit", options->stop_at_end, "End at the present end");
   auto* format =
       command->add_option("-f,--record-format", options->format, "How a record is written")
