@@ -374,8 +374,10 @@ absl::StatusOr<int> Finish(const ProduceOptions& options, client::Producer& prod
   }
   if (tally.hopeless()) Session::Say("cairn: stopped reading there");
   RETURN_IF_ERROR(read);
-  if (Interrupt::requested())
-    Session::Say("cairn: interrupted; what was read before is in the topic");
+  if (Interrupt::requested()) {
+    Session::Say(absl::StrFormat("cairn: interrupted; what was read before is in the topic%s",
+                                 tally.failed() > 0 ? ", but for what failed" : ""));
+  }
   if (tally.failed() > 0 || Interrupt::requested()) return kExitFailed;
   RETURN_IF_ERROR(flushed);
   RETURN_IF_ERROR(closed);
