@@ -33,6 +33,7 @@ class Broker:
         self.data = os.path.join(self.folder, "data")
         self.process = None
         self.address = None
+        self.listen = "127.0.0.1:0"  # set it to `address` to start again where clients look for it
 
     def __enter__(self):
         self.start()
@@ -46,7 +47,7 @@ class Broker:
     def start(self):
         self.log = open(os.path.join(self.folder, "cairnd.log"), "ab")
         self.process = subprocess.Popen(
-            [CAIRND, "--data-dir", self.data, "--listen", "127.0.0.1:0", *self.flags],
+            [CAIRND, "--data-dir", self.data, "--listen", self.listen, *self.flags],
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=self.log)
         line = self.process.stdout.readline().decode()
         if not line.startswith("cairnd ready on "):

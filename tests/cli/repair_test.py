@@ -3,9 +3,10 @@
 import json
 import os
 import shutil
+import subprocess
 import unittest
 
-from programs import Broker, run
+from programs import Broker, LineCollector, eventually, run
 
 
 class Repaired(unittest.TestCase):
@@ -46,6 +47,35 @@ class Repaired(unittest.TestCase):
             status = json.loads(broker.ok("status", "--format", "json"))
             self.assertRegex(" ".join(status["problems"]), "kept was lost .*retention.ms=-1")
             broker.stop()
+
+    def test_a_reader_was_told_of_a_power_cut_when_a_repair_took_records_back(self):
+        with Broker() as broker:
+            broker.ok("topic", "create", "orders", "-p", "1")
+            for line in (b"a\n", b"b\n"):
+                broker.ok("produce", "orders", stdin=line)
+            reader = broker.begin("consume", "orders", stdout=subprocess.PIPE,
+                                  stderr=subprocess.PIPE)
+            try:
+                seen = LineCollector(reader.stdout).lines
+                said = LineCollector(reader.stderr).lines
+                eventually(lambda: seen == [b"a", b"b"])
+                broker.stop()
+                log = os.path.join(broker.data, "orders-0", "0" * 20 + ".log")
+                with open(log, "r+b") as file:
+                    file.seek(-1, os.SEEK_END)
+                    file.write(b"\xff")
+                done = run("log", "repair", broker.data, "--execute")
+                self.assertIn(b"lost orders-0 offsets 1 to 1", done.out)
+                broker.listen = broker.address
+                broker.start()
+                eventually(lambda: said)
+                self.assertIn(b"orders:0: truncated: offsets 1 to 1 were taken back by a power cut "
+                              b"or a repair", said[0])
+            finally:
+                reader.kill()
+                reader.wait()
+                reader.stdout.close()
+                reader.stderr.close()
 
     def test_a_damaged_request_to_rebuild_left_no_way_out(self):
         with Broker() as broker:
