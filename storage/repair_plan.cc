@@ -49,7 +49,7 @@ absl::StatusOr<RepairPlan> RepairPlanner::Run() {
     // It turned out to have lost its end: what it says is of no use.
     frontier_.reset();
     plan_ = before;
-    ends_.clear();
+    gathered_ = {};
     RETURN_IF_ERROR(PlanPartitions());
   }
   if (only_.empty()) PlanMissing();
@@ -180,7 +180,7 @@ absl::Status RepairPlanner::PlanPartitions() {
                            .has_frontier = frontier_ != nullptr,
                            .frontier = frontier_.get()};
   if (frontier_ != nullptr) {
-    for (const DurableEnd& end : frontier_->All()) ends_[end.partition] = end;
+    for (const DurableEnd& end : frontier_->All()) gathered_.ends[end.partition] = end;
   }
   for (const auto& [directory, identity] : partitions_) {
     if (!only_.empty() && directory != only_) continue;
@@ -193,22 +193,22 @@ absl::Status RepairPlanner::PlanPartitions() {
 
 void RepairPlanner::Take(const PartitionRepair& partition) {
   const TopicPartition& id = partition.end().partition;
-  highest_epoch_ = std::max(highest_epoch_, partition.last_epoch());
-  next_producer_ = std::max(next_producer_, partition.next_producer());
+  gathered_.highest_epoch = std::max(gathered_.highest_epoch, partition.last_epoch());
+  gathered_.next_producer = std::max(gathered_.next_producer, partition.next_producer());
   if (id.topic == kCatalogId) {
-    catalog_lost_ |= partition.lost_records();
-    has_catalog_ |= partition.end().end > Offset(0);
+    gathered_.catalog_lost |= partition.lost_records();
+    gathered_.has_catalog |= partition.end().end > Offset(0);
   }
   if (frontier_ == nullptr) {
-    if (partition.end().end > Offset(0)) ends_[id] = partition.end();
+    if (partition.end().end > Offset(0)) gathered_.ends[id] = partition.end();
     return;
   }
   if (partition.frontier_is_short()) {
     frontier_damage_ = absl::DataLossError("it has lost entries at its end");
   }
   if (partition.new_end().has_value()) {
-    ends_[id] = *partition.new_end();
-    ends_changed_ = true;
+    gathered_.ends[id] = *partition.new_end();
+    gathered_.ends_changed = true;
   }
 }
 
@@ -247,9 +247,9 @@ void RepairPlanner::PlanMissing(const LogIdentity& identity, const DurableEnd& e
   plan_.steps.push_back(Write(directory + "/" + kManifestFileName,
                               Manifest::Encode(end.partition, state), "the directory is missing"));
   plan_.lost.push_back({directory, Offset(0), end.end});
-  ends_[end.partition] = {end.partition, end.end, end.end, 0};
-  ends_changed_ = true;
-  catalog_lost_ |= identity.topic == kCatalogId;
+  gathered_.ends[end.partition] = {end.partition, end.end, end.end, 0};
+  gathered_.ends_changed = true;
+  gathered_.catalog_lost |= identity.topic == kCatalogId;
 }
 
 std::optional<std::string> RepairPlanner::NameOf(const TopicId& topic) const {
@@ -266,35 +266,36 @@ void RepairPlanner::PlanCatalog() {
   const bool has_others =
       std::any_of(partitions_.begin(), partitions_.end(),
                   [](const auto& partition) { return partition.second.topic != kCatalogId; });
-  if (only_.empty() && has_others && (!has_catalog_ || frontier_ == nullptr)) catalog_lost_ = true;
-  if (!catalog_lost_) return;
+  if (only_.empty() && has_others && (!gathered_.has_catalog || frontier_ == nullptr))
+    gathered_.catalog_lost = true;
+  if (!gathered_.catalog_lost) return;
   const absl::StatusOr<std::optional<RebuildRequest>> present = ReadRebuildRequest(data_dir_);
   if (present.ok() && present->has_value()) return;
   plan_.steps.insert(
       plan_.steps.begin(),
-      Write(kRebuildRequestName, EncodeRebuildRequest({next_producer_}),
+      Write(kRebuildRequestName, EncodeRebuildRequest({gathered_.next_producer}),
             "the catalog may have lost records: the next start enters what the partitions' files "
             "say"));
   plan_.remarks.push_back(
       "__catalog: topics that it lost come back with their ids and as many partitions as have "
-      "files, with default configs; topics without a record are gone");
+      "files, with default configs but retention.ms=-1; topics without a record are gone");
 }
 
 void RepairPlanner::PlanFrontier() {
   const bool is_lost = !frontier_damage_.ok();
-  if (!is_lost && !ends_changed_) return;
+  if (!is_lost && !gathered_.ends_changed) return;
   std::vector<DurableEnd> ends;
   std::vector<TopicPartition> unknown;
-  for (const auto& [id, end] : ends_) ends.push_back(end);
+  for (const auto& [id, end] : gathered_.ends) ends.push_back(end);
   if (frontier_ != nullptr) unknown = frontier_->Unknown();
   if (frontier_ == nullptr) {
     for (const auto& [directory, identity] : partitions_) {
       const TopicPartition id{identity.topic, identity.partition};
-      if (!ends_.contains(id)) unknown.push_back(id);
+      if (!gathered_.ends.contains(id)) unknown.push_back(id);
     }
   }
   const std::int32_t start =
-      frontier_ != nullptr ? frontier_->start() : StartAfterLostFrontier(highest_epoch_);
+      frontier_ != nullptr ? frontier_->start() : StartAfterLostFrontier(gathered_.highest_epoch);
   plan_.steps.push_back(
       Write(kFrontierName, Frontier::Encode(cluster_id_, start, unknown, ends),
             is_lost ? std::string(frontier_damage_.message()) : "it tells where the logs end now"));

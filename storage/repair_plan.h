@@ -51,12 +51,16 @@ class RepairPlanner {
   absl::Status frontier_damage_;
   std::map<std::string, LogIdentity> partitions_;  // by directory
   std::set<std::string> renamed_;                  // directories that are left as they are
-  std::map<TopicPartition, DurableEnd> ends_;      // as they are after the repair
-  bool ends_changed_ = false;
-  bool catalog_lost_ = false;
-  bool has_catalog_ = false;  // with records
-  LeaderEpoch highest_epoch_{0};
-  ProducerId next_producer_{0};
+  // What looking at all partitions gives.
+  struct Gathered {
+    std::map<TopicPartition, DurableEnd> ends;  // as they are after the repair
+    bool ends_changed = false;
+    bool catalog_lost = false;
+    bool has_catalog = false;  // with records
+    LeaderEpoch highest_epoch{0};
+    ProducerId next_producer{0};
+  };
+  Gathered gathered_;
 };
 
 }  // namespace cairn::storage

@@ -208,6 +208,7 @@ absl::StatusOr<int> ConsumeInGroup(const ConsumeOptions& options, const OffsetRa
   }
   RecordPrinter::Options printing = PrinterOptions(options, session);
   printing.flush_each = true;
+  Interrupt::Install();  // it leaves the group
   RecordPrinter printer(std::move(format), printing, session);
   return ConsumeAsMember(wanted, printer, session);
 }
@@ -276,17 +277,20 @@ void AddConsume(CLI::App& app, Run& chosen) {
   command->add_option("-n,--count", options->count_max, "End after so many records in all")
       ->type_name("COUNT")
       ->check(WholeNumber(0, std::numeric_limits<std::int64_t>::max()));
-  command
-      ->add_option("--out-of-range", options->out_of_range,
-                   "Where the wanted records are gone: error, earliest or latest")
-      ->type_name("WHERE")
-      ->check(CLI::IsMember({"error", "earliest", "latest"}).description(""));
+  auto* out_of_range =
+      command
+          ->add_option("--out-of-range", options->out_of_range,
+                       "Where the wanted records are gone: error, earliest or latest")
+          ->type_name("WHERE")
+          ->check(CLI::IsMember({"error", "earliest", "latest"}).description(""));
   command->add_flag("-e,--exit", options->stop_at_end, "End at the present end");
   auto* format =
       command->add_option("-f,--record-format", options->format, "How a record is written")
           ->type_name("FORMAT");
   command->add_flag("-J,--json", options->json, "One JSON object a line")->excludes(format);
   AddGroupOptions(*command, *options, *partitions);
+  // A member whose place is gone goes on by -o.
+  command->get_option("--group")->excludes(out_of_range);
   command->callback([options, &chosen] {
     chosen = [options](Session& session) { return Consume(*options, session); };
   });
