@@ -54,13 +54,13 @@ class ConnectionSink final : public MemberSink {
   void Ended(const std::string& group, const MemberId& member, const absl::Status& why) override {
     const auto connection = connection_.lock();
     if (connection == nullptr) return;
-    connection->Post([group, member, why](Connection& on) {
+    const auto code = static_cast<std::uint16_t>(CodeOf(why));
+    connection->Post([group, member, code, text = std::string(why.message())](Connection& on) {
       auto& builder = on.builder();
       const wire::Uuid uuid = ToWire(member);
       const auto name = ToWire(builder, group);
-      const auto message = ToWire(builder, std::string(why.message()));
-      on.Push(wire::CreateGroupEnded(builder, name, &uuid, static_cast<std::uint16_t>(CodeOf(why)),
-                                     message));
+      const auto message = ToWire(builder, text);
+      on.Push(wire::CreateGroupEnded(builder, name, &uuid, code, message));
     });
   }
 
