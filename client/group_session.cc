@@ -215,9 +215,9 @@ void GroupSession::SendJoin() {
         const auto instance = cairn::ToWire(builder, options_.instance_id);
         const auto topics = TextsToWire(builder, topics_);
         const wire::Uuid member = cairn::ToWire(member_);
-        return wire::CreateJoinGroup(
-            builder, group, &member, instance, topics, ToWire(options_.assignor),
-            static_cast<std::uint32_t>(options_.session_timeout.count()), was_member_);
+        return wire::CreateJoinGroup(builder, group, &member, instance, topics,
+                                     ToWire(options_.assignor),
+                                     static_cast<std::uint32_t>(options_.session_timeout.count()));
       }),
       [this, join, sent_at = BootClock::now()](const ReceivedFrame& reply) {
         OnJoined(join, sent_at, reply);
