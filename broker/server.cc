@@ -116,6 +116,7 @@ void Server::OpenDoors() {
   serving_ = true;
   workers_->Start();
   listener_->Start([this](int descriptor) { TakeIn(descriptor); });
+  groups_->Open();
   LogInfo("serving", {{"endpoint", endpoint()},
                       {"data_dir", options_.data_dir.string()},
                       {"threads", workers_->size()},

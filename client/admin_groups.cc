@@ -37,11 +37,6 @@ std::optional<Timestamp> TimeFromWire(std::int64_t time) {
   return Timestamp(time);
 }
 
-std::optional<std::size_t> PlaceFromWire(std::int32_t place, std::size_t members) {
-  if (place < 0 || static_cast<std::size_t>(place) >= members) return std::nullopt;
-  return static_cast<std::size_t>(place);
-}
-
 GroupMemberDescription FromWire(const wire::GroupMember& from) {
   GroupMemberDescription member;
   if (from.id() != nullptr) member.id = MemberFromWire(*from.id());
@@ -54,12 +49,10 @@ GroupMemberDescription FromWire(const wire::GroupMember& from) {
   return member;
 }
 
-GroupPartitionDescription FromWire(const wire::GroupPartition& from, std::size_t members) {
+GroupPartitionDescription FromWire(const wire::GroupPartition& from) {
   GroupPartitionDescription partition;
   partition.topic_id = cairn::FromWire(from.topic());
   partition.partition = PartitionIndex(from.partition());
-  partition.owner = PlaceFromWire(from.owner(), members);
-  partition.target = PlaceFromWire(from.target(), members);
   partition.epoch = from.epoch();
   partition.committed = OffsetFromWire(from.offset());
   partition.leader_epoch = LeaderEpoch(from.leader_epoch());
@@ -80,34 +73,44 @@ GroupResetSummary FromWire(const wire::GroupReset& from) {
           .undoes = from.undoes()};
 }
 
-// Where the members of an earlier page stand in a later one; members come and go in between.
-void MovePlaces(const std::vector<GroupMemberDescription>& before, GroupDescription& group) {
+// Who holds a partition, before all members are known; kNoMember: nobody.
+struct Holders {
+  MemberId owner = kNoMember, target = kNoMember;
+};
+
+MemberId HolderFromWire(const wire::GroupDescription& page, std::int32_t place) {
+  const auto* holders = page.holders();
+  if (holders == nullptr || place < 0) return kNoMember;
+  const auto index = static_cast<flatbuffers::uoffset_t>(place);
+  return index < holders->size() ? MemberFromWire(*holders->Get(index)) : kNoMember;
+}
+
+// `holders` are those of the group's partitions. One that came or left between two pages may not be
+// among the members.
+void FindHolders(const std::vector<Holders>& holders, GroupDescription& group) {
   std::map<MemberId, std::size_t> places;
   for (const GroupMemberDescription& member : group.members) {
     places.emplace(member.id, places.size());
   }
-  const auto move = [&](std::optional<std::size_t>& place) {
-    if (!place.has_value()) return;
-    const auto now = places.find(before.at(*place).id);
-    place = now == places.end() ? std::nullopt : std::optional(now->second);
+  const auto find = [&](const MemberId& id) {
+    const auto place = places.find(id);
+    return place == places.end() ? std::nullopt : std::optional(place->second);
   };
-  for (GroupPartitionDescription& partition : group.partitions) {
-    move(partition.owner);
-    move(partition.target);
+  for (std::size_t i = 0; i < holders.size(); ++i) {
+    group.partitions[i].owner = find(holders[i].owner);
+    group.partitions[i].target = find(holders[i].target);
   }
 }
 
-// Adds a page's partitions; everything else is that of the last page.
-void TakePage(const wire::GroupDescription& from, GroupDescription& group) {
+// Adds a page's members and partitions; everything else is that of the last page.
+void TakePage(const wire::GroupDescription& from, GroupDescription& group,
+              std::vector<Holders>& holders) {
   group.state = FromWire(from.state());
   group.epoch = from.epoch();
   group.assignor = from.assignor() == wire::Assignor::Range ? GroupAssignor::kRange
                                                             : GroupAssignor::kStickyUniform;
-  const std::vector<GroupMemberDescription> before = std::move(group.members);
-  group.members.clear();
   ForEach(from.members(),
           [&](const wire::GroupMember& member) { group.members.push_back(FromWire(member)); });
-  MovePlaces(before, group);
   group.resets.clear();
   ForEach(from.resets(),
           [&](const wire::GroupReset& reset) { group.resets.push_back(FromWire(reset)); });
@@ -118,7 +121,8 @@ void TakePage(const wire::GroupDescription& from, GroupDescription& group) {
   const auto* metadata = from.metadata();
   flatbuffers::uoffset_t row = 0;
   ForEach(from.partitions(), [&](const wire::GroupPartition& each) {
-    GroupPartitionDescription partition = FromWire(each, group.members.size());
+    GroupPartitionDescription partition = FromWire(each);
+    holders.push_back({HolderFromWire(from, each.owner()), HolderFromWire(from, each.target())});
     partition.topic = names[partition.topic_id];
     if (partition.topic.empty()) partition.topic = ToString(partition.topic_id);
     if (metadata != nullptr && row < metadata->size()) {
@@ -177,22 +181,29 @@ absl::StatusOr<std::vector<GroupSummary>> Admin::ListGroups() {
 absl::StatusOr<GroupDescription> Admin::DescribeGroup(std::string_view group) {
   GroupDescription description;
   description.group = std::string(group);
+  std::vector<Holders> holders;
   const auto deadline = DeadlineAfter(timeout_);
   for (bool more = true; more;) {
     const std::size_t before = description.partitions.size();
+    const std::size_t members_before = description.members.size();
     RETURN_IF_ERROR(Ask<wire::GroupDescription>(
         *cluster_->core(), kRead, TimeLeft(deadline),
         [&](Builder& builder) {
           const auto name = ToWire(builder, group);
-          return wire::CreateDescribeGroup(builder, name, static_cast<std::uint32_t>(before));
+          const wire::Uuid last =
+              ToWire(members_before == 0 ? kNoMember : description.members.back().id);
+          return wire::CreateDescribeGroup(builder, name, static_cast<std::uint32_t>(before),
+                                           members_before == 0 ? nullptr : &last);
         },
         [&](const wire::GroupDescription& page) {
-          TakePage(page, description);
+          TakePage(page, description, holders);
           // A page with nothing: there are fewer by now.
-          more = description.partitions.size() > before &&
-                 description.partitions.size() < page.partitions_total();
+          more = (description.partitions.size() > before &&
+                  description.partitions.size() < page.partitions_total()) ||
+                 (description.members.size() > members_before && page.members_more());
         }));
   }
+  FindHolders(holders, description);
   return description;
 }
 

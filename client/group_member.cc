@@ -217,6 +217,7 @@ std::uint64_t GroupMember::SendOffsets(const std::vector<OffsetToCommit>& offset
   std::vector<GroupHoldings::Commit> commits;
   std::vector<std::string> metadata;
   Pending refused;
+  std::map<TopicPartition, std::size_t> rows;
   for (const OffsetToCommit& offset : offsets) {
     const CommittedPartition about{.topic = offset.topic,
                                    .partition = offset.partition,
@@ -231,8 +232,21 @@ std::uint64_t GroupMember::SendOffsets(const std::vector<OffsetToCommit>& offset
       Refuse(refused, offset, CommitError(about, ErrorCode::kStaleAssignment));
       continue;
     }
-    commits.push_back(*holdings_.TakeCommit(*id, {offset.offset, offset.leader_epoch}));
-    metadata.push_back(offset.metadata);
+    // One that is named again moves on: a request names each partition once.
+    const auto [row, is_first] = rows.emplace(*id, commits.size());
+    if (!is_first && offset.offset < commits[row->second].position.offset) {
+      Refuse(refused, offset, CommitError(about, ErrorCode::kCommitBehind));
+      continue;
+    }
+    GroupHoldings::Commit commit = *holdings_.TakeCommit(*id, {offset.offset, offset.leader_epoch});
+    if (is_first) {
+      commits.push_back(commit);
+      metadata.push_back(offset.metadata);
+    } else {
+      commit.trimmed += commits[row->second].trimmed;
+      commits[row->second] = commit;
+      metadata[row->second] = offset.metadata;
+    }
   }
   Pending pending = PendingOf(commits);
   std::move(refused.partitions.begin(), refused.partitions.end(),

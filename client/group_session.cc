@@ -215,9 +215,9 @@ void GroupSession::SendJoin() {
         const auto instance = cairn::ToWire(builder, options_.instance_id);
         const auto topics = TextsToWire(builder, topics_);
         const wire::Uuid member = cairn::ToWire(member_);
-        return wire::CreateJoinGroup(builder, group, &member, instance, topics,
-                                     ToWire(options_.assignor),
-                                     static_cast<std::uint32_t>(options_.session_timeout.count()));
+        return wire::CreateJoinGroup(
+            builder, group, &member, instance, topics, ToWire(options_.assignor),
+            static_cast<std::uint32_t>(options_.session_timeout.count()), was_member_);
       }),
       [this, join, sent_at = BootClock::now()](const ReceivedFrame& reply) {
         OnJoined(join, sent_at, reply);
@@ -285,7 +285,9 @@ void GroupSession::OnPush(const ReceivedFrame& frame) {
 }
 
 void GroupSession::OnAssignment(const wire::GroupAssignment& assignment) {
-  if (assignment.version() <= version_) return;
+  // What comes before the answer to a join is of an earlier session, which others' may have
+  // followed.
+  if (state_ != State::kMember || assignment.version() <= version_) return;
   version_ = assignment.version();
   std::map<TopicId, std::string> names;
   if (assignment.topics() != nullptr) {

@@ -38,16 +38,19 @@ inline constexpr std::size_t kMetadataTopicsPerReply = 1000;
 // Consumer groups.
 inline constexpr std::size_t kGroupNameBytesMax = 255;
 inline constexpr std::size_t kInstanceIdBytesMax = 255;
-inline constexpr std::size_t kGroupTopicsMax = 1000;  // names and patterns of one member
+inline constexpr std::size_t kGroupTopicsMax = 1000;           // names and patterns of one member
+inline constexpr std::size_t kGroupTopicBytesMax = 64u << 10;  // of all of these together
 inline constexpr std::size_t kGroupMembersMax = 2000;
-inline constexpr std::size_t kGroupPartitionsMax =
-    10'000;  // so that an assignment fits one control
-inline constexpr std::size_t kGroupTopicsReadMax = 3000;
+// Together these make an assignment that fits in one control message. No request names more
+// partitions either.
+inline constexpr std::size_t kGroupPartitionsMax = 10'000;
+inline constexpr std::size_t kGroupTopicsReadMax = 2500;
 inline constexpr std::size_t kCommitMetadataBytesMax = 4096;
 inline constexpr std::size_t kGroupPartitionsPerReply = 4000;
 inline constexpr std::size_t kGroupsPerReply = 2000;
 inline constexpr std::chrono::seconds kSessionTimeoutMin{1};
 inline constexpr std::chrono::minutes kSessionTimeoutMax{30};
+inline constexpr std::chrono::minutes kResetTimeoutMax{10};
 
 // Text that a peer sends about itself.
 inline constexpr std::size_t kClientIdBytesMax = 256;

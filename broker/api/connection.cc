@@ -13,6 +13,8 @@
 #include "broker/api/services.h"
 #include "broker/runtime/logging.h"
 #include "protocol/error_code.h"
+#include "protocol/limits.h"
+#include "protocol/status.h"
 
 namespace cairn::broker {
 namespace {
@@ -26,6 +28,8 @@ constexpr std::size_t kWriteBytes = 1u << 20;
 constexpr std::size_t kControlBytesQueuedMax = 1u << 20;
 constexpr std::int64_t kInFlightMax = 65536;
 constexpr std::size_t kErrorBytesMax = 4096;
+// What the frame's message takes around its body, at most.
+constexpr std::size_t kMessageBytes = 64;
 
 void Spend(std::size_t& budget, std::size_t bytes) { budget -= std::min(budget, bytes); }
 
@@ -86,6 +90,19 @@ void Connection::Fail(std::uint64_t correlation, const absl::Status& why) {
   // It quotes something the peer sent.
   const std::string_view start(why.message().data(), kErrorBytesMax);
   FinishFailure(builder(), correlation, MakeError(CodeOf(why), start), out_.control());
+}
+
+bool Connection::FitsControl(std::uint64_t correlation) {
+  const std::size_t bytes = builder().GetSize() + kMessageBytes;
+  if (bytes <= kControlBytesMax) return true;
+  builder().Clear();
+  const absl::Status why =
+      MakeError(ErrorCode::kTooLarge, absl::StrFormat("the answer would be a message of %d bytes, "
+                                                      "more than %d; ask for less at a time",
+                                                      bytes, kControlBytesMax));
+  LogWarning("a message to a client is too large", {{"peer", peer_}, {"reason", why}});
+  Fail(correlation, why);
+  return false;
 }
 
 // ---- from any thread ----

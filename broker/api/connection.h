@@ -67,7 +67,8 @@ class Connection final : public AckSink, public std::enable_shared_from_this<Con
   bool greeted() const { return phase_ != Phase::kGreeting; }
   void Greet(std::string client_id);
 
-  // For building one reply at a time; empty, and to be left empty by Reply.
+  // For building one reply at a time; empty, and to be left empty by Reply. Replies have a limit of
+  // their own; one that passes kControlBytesMax all the same becomes a Failure TOO_LARGE.
   flatbuffers::FlatBufferBuilder& builder();
   // Nothing is sent under correlation 0: the peer did not ask for a reply.
   template <typename Table>
@@ -76,7 +77,7 @@ class Connection final : public AckSink, public std::enable_shared_from_this<Con
   // A frame that nobody asked for.
   template <typename Table>
   void Push(flatbuffers::Offset<Table> body) {
-    FinishFrame(builder(), 0, body, 0, out_.control());
+    if (FitsControl(0)) FinishFrame(builder(), 0, body, 0, out_.control());
   }
   // Counts a request that is answered later: by Acknowledge, or by a task that calls Answered().
   void Expect() { ++in_flight_; }
@@ -108,6 +109,9 @@ class Connection final : public AckSink, public std::enable_shared_from_this<Con
 
   void Turn();
   bool serving() const { return phase_ == Phase::kGreeting || phase_ == Phase::kOpen; }
+  // Whether what was built is no larger than a control may be, which nobody would read. If not, it
+  // is thrown away, and the request fails.
+  bool FitsControl(std::uint64_t correlation);
   bool Paused() const;
   void Receive(std::size_t& budget);
   bool ReadMore(std::size_t& budget);
@@ -171,7 +175,7 @@ template <typename Table>
 void Connection::Reply(std::uint64_t correlation, flatbuffers::Offset<Table> body) {
   if (correlation == 0) {
     builder().Clear();
-  } else {
+  } else if (FitsControl(correlation)) {
     FinishFrame(builder(), correlation, body, 0, out_.control());
   }
 }

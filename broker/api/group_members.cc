@@ -84,6 +84,16 @@ absl::Status CheckTopics(const std::vector<std::string>& topics) {
                      absl::StrFormat("a topic's name or pattern of %d bytes: 1 to %d are possible",
                                      topic.size(), kTopicNameBytesMax));
   }
+  std::size_t bytes = 0;
+  for (const std::string& topic : topics) bytes += topic.size();
+  if (bytes > kGroupTopicBytesMax) {
+    return MakeError(
+        ErrorCode::kInvalidRequest,
+        absl::StrFormat(
+            "a member's topics and patterns of %d bytes together: %d are possible; name "
+            "some of them by a pattern",
+            bytes, kGroupTopicBytesMax));
+  }
   return absl::OkStatus();
 }
 
@@ -131,6 +141,7 @@ void HandleJoinGroup(const Request& request, const wire::JoinGroup& join) {
   joining.member = MemberFromWire(*join.member());
   joining.assignor =
       join.assignor() == wire::Assignor::Range ? Assignor::kRange : Assignor::kStickyUniform;
+  joining.rejoins = join.rejoins();
   joining.sink = SinkOf(request.connection);
   const std::uint32_t heartbeat_ms = HeartbeatMs(member->session_timeout_ms);
   joining.row = *std::move(member);
@@ -161,6 +172,9 @@ void HandleGroupHeartbeat(const Request& request, const wire::GroupHeartbeat& be
 void HandleReleasePartitions(const Request& request, const wire::ReleasePartitions& release) {
   GroupShard* shard = ShardOf(request, FromWire(release.group()));
   if (shard == nullptr) return;
+  if (const absl::Status fits = CheckRows(release.keeps()); !fits.ok()) {
+    return request.connection.Fail(request.correlation, fits);
+  }
   std::vector<HeldPartition> keeps;
   if (release.keeps() != nullptr) {
     for (const wire::HeldPartition* each : *release.keeps()) {

@@ -1,5 +1,6 @@
 // The offsets of consumer groups: commits and resets.
 
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -18,7 +19,9 @@ namespace {
 constexpr std::size_t kWhatBytesMax = 1000;
 
 absl::StatusOr<std::vector<OffsetCommit>> CommitsOf(const wire::CommitOffsets& asked) {
+  RETURN_IF_ERROR(CheckRows(asked.commits()));
   std::vector<OffsetCommit> commits;
+  std::set<TopicPartition> seen;
   const std::size_t count = asked.commits() == nullptr ? 0 : asked.commits()->size();
   if (asked.metadata() != nullptr && asked.metadata()->size() != count) {
     return MakeError(
@@ -29,6 +32,11 @@ absl::StatusOr<std::vector<OffsetCommit>> CommitsOf(const wire::CommitOffsets& a
     const wire::OffsetCommit& each = *asked.commits()->Get(i);
     OffsetCommit& commit = commits.emplace_back();
     commit.partition = {FromWire(each.topic()), PartitionIndex(each.partition())};
+    if (!seen.insert(commit.partition).second) {
+      return MakeError(ErrorCode::kInvalidRequest,
+                       absl::StrFormat("two commits for partition %d of topic %s in one request",
+                                       each.partition(), ToString(commit.partition.topic)));
+    }
     commit.epoch = each.epoch();
     commit.offset = Offset(each.offset());
     commit.leader_epoch = LeaderEpoch(each.leader_epoch());
@@ -80,12 +88,21 @@ void HandleCommitOffsets(const Request& request, const wire::CommitOffsets& aske
 void HandleResetOffsets(const Request& request, const wire::ResetOffsets& asked) {
   GroupShard* shard = ShardOf(request, FromWire(asked.group()));
   if (shard == nullptr) return;
+  absl::Status fits = CheckRows(asked.changes());
+  const std::chrono::milliseconds timeout(asked.timeout_ms());
+  if (fits.ok() && timeout > kResetTimeoutMax) {
+    fits = MakeError(
+        ErrorCode::kInvalidRequest,
+        absl::StrFormat("a reset that waits %d ms for members; up to %d are possible",
+                        timeout.count(), std::chrono::milliseconds(kResetTimeoutMax).count()));
+  }
+  if (!fits.ok()) return request.connection.Fail(request.correlation, fits);
   GroupShard::ResetRequest reset;
   reset.group = std::string(FromWire(asked.group()));
   reset.what = std::string(FromWire(asked.what()).substr(0, kWhatBytesMax));
   reset.undoes = asked.undoes();
   reset.force = asked.force();
-  reset.timeout = std::chrono::milliseconds(asked.timeout_ms());
+  reset.timeout = timeout;
   if (asked.changes() != nullptr) {
     for (const wire::OffsetChange* each : *asked.changes()) {
       OffsetChange& change = reset.changes.emplace_back();

@@ -91,31 +91,59 @@ void Encode(Connection& on, std::uint64_t correlation, const Summaries& summarie
 
 // ---- one of them ----
 
+// A page's share for members, and where a page ends, well below kControlBytesMax. One more of
+// either always fits; nor are there more tables than kControlTablesMax.
+constexpr std::size_t kMemberBytesMax = 256u << 10;
+constexpr std::size_t kPageBytesMax = 640u << 10;
+constexpr std::size_t kMembersPerReply = 1000;
+// What a text and a table take besides what they say, at most.
+constexpr std::size_t kTextBytes = 12;
+constexpr std::size_t kTableBytes = 80;
+
+// A page of it.
 struct Description {
   GroupShard::Picture picture;
+  std::vector<MemberId> members;
+  bool members_more = false;
   std::vector<std::pair<TopicId, std::string>> topics;
   std::vector<wire::GroupPartition> partitions;
   std::vector<std::string> metadata;
   std::uint32_t partitions_total = 0;
+  std::vector<MemberId> holders;
+  std::size_t bytes = 0;  // about
 };
 
-std::map<MemberId, std::int32_t> PlacesOf(const Group& group) {
-  std::map<MemberId, std::int32_t> places;
-  for (const auto& [id, member] : group.members) {
-    places.emplace(id, static_cast<std::int32_t>(places.size()));
-  }
-  return places;
+std::size_t BytesOf(const GroupMember& member) {
+  std::size_t bytes = kTableBytes + member.instance_id.size() + member.client_id.size() +
+                      member.host.size() + 4 * kTextBytes;
+  for (const std::string& topic : member.topics) bytes += topic.size() + kTextBytes;
+  return bytes;
 }
 
+// Places of members in a page's holders, which get those that are new to it.
+class Holders {
+ public:
+  Holders(const Group& group, std::vector<MemberId>& holders) : group_(group), holders_(holders) {}
+
+  std::int32_t PlaceOf(const MemberId& member) {
+    if (!group_.members.contains(member)) return -1;
+    const auto place = places_.emplace(member, static_cast<std::int32_t>(holders_.size()));
+    if (place.second) holders_.push_back(member);
+    return place.first->second;
+  }
+
+ private:
+  const Group& group_;
+  std::vector<MemberId>& holders_;
+  std::map<MemberId, std::int32_t> places_;
+};
+
 wire::GroupPartition DescribePartition(const Group& group, const TopicPartition& id,
-                                       const std::map<MemberId, std::int32_t>& places,
-                                       Partition* partition) {
-  const auto place_of = [&](const MemberId& member) {
-    const auto place = places.find(member);
-    return place == places.end() ? -1 : place->second;
-  };
+                                       Holders& holders, Partition* partition) {
   const auto holding = group.holdings.find(id);
   const Holding held = holding == group.holdings.end() ? Holding() : holding->second;
+  const std::int32_t owner = holders.PlaceOf(held.owner);
+  const std::int32_t target = holders.PlaceOf(held.target);
   const auto committed = group.offsets.find(id);
   CommittedOffset offset{kNoOffset, kNoEpoch, kNoTimestamp, "", 0};
   if (committed != group.offsets.end()) offset = committed->second;
@@ -126,43 +154,66 @@ wire::GroupPartition DescribePartition(const Group& group, const TopicPartition&
     if (offset.offset != kNoOffset) first_unread = FirstUnread(*partition, offset.offset);
   }
   return wire::GroupPartition(ToWire(id.topic), id.partition.value(), offset.leader_epoch.value(),
-                              place_of(held.owner), place_of(held.target), held.epoch,
-                              offset.offset.value(), offset.at.value(), ends.log_start.value(),
-                              ends.committed_end.value(), first_unread.value(), offset.trimmed);
+                              owner, target, held.epoch, offset.offset.value(), offset.at.value(),
+                              ends.log_start.value(), ends.committed_end.value(),
+                              first_unread.value(), offset.trimmed);
+}
+
+void AddMembers(const std::optional<MemberId>& after, Description& out) {
+  const auto& members = out.picture.group.members;
+  auto next = after.has_value() ? members.upper_bound(*after) : members.begin();
+  for (; next != members.end(); ++next) {
+    if (out.bytes >= kMemberBytesMax || out.members.size() == kMembersPerReply) break;
+    out.members.push_back(next->first);
+    out.bytes += BytesOf(next->second);
+  }
+  out.members_more = next != members.end();
+}
+
+void AddPartitions(std::uint32_t after, const ServedTopics& topics, Description& out) {
+  const Group& group = out.picture.group;
+  Holders holders(group, out.holders);
+  const std::vector<TopicPartition> partitions = PartitionsOf(group);
+  out.partitions_total = static_cast<std::uint32_t>(partitions.size());
+  for (std::size_t i = after; i < partitions.size(); ++i) {
+    if (out.bytes >= kPageBytesMax || out.partitions.size() == kGroupPartitionsPerReply ||
+        out.topics.size() == kGroupTopicsReadMax) {
+      break;
+    }
+    const TopicPartition& id = partitions[i];
+    const auto place = topics.Find(id);
+    if (place.ok() && (out.topics.empty() || out.topics.back().first != id.topic)) {
+      out.topics.emplace_back(id.topic, place->topic->name);
+      out.bytes += kTableBytes + place->topic->name.size() + kTextBytes;
+    }
+    out.partitions.push_back(
+        DescribePartition(group, id, holders, place.ok() ? place->partition->get() : nullptr));
+    const auto committed = group.offsets.find(id);
+    out.metadata.push_back(committed == group.offsets.end() ? std::string()
+                                                            : committed->second.metadata);
+    out.bytes += sizeof(wire::GroupPartition) + out.metadata.back().size() + kTextBytes;
+  }
 }
 
 absl::StatusOr<Description> Describe(const Services& services, const std::string& name,
-                                     std::uint32_t after) {
+                                     std::uint32_t partitions_after,
+                                     const std::optional<MemberId>& members_after) {
   ASSIGN_OR_RETURN(GroupShard * shard, services.groups.Find(name));
   std::optional<GroupShard::Picture> picture = shard->Find(name);
   if (!picture.has_value()) {
     return MakeError(ErrorCode::kUnknownGroup, absl::StrFormat("there is no group %s", name));
   }
-  Description out{*std::move(picture), {}, {}, {}, 0};
-  const Group& group = out.picture.group;
-  const std::shared_ptr<const ServedTopics> topics = services.partitions.Load();
-  const std::map<MemberId, std::int32_t> places = PlacesOf(group);
-  const std::vector<TopicPartition> partitions = PartitionsOf(group);
-  out.partitions_total = static_cast<std::uint32_t>(partitions.size());
-  for (std::size_t i = after; i < partitions.size(); ++i) {
-    if (out.partitions.size() == kGroupPartitionsPerReply) break;
-    const TopicPartition& id = partitions[i];
-    const auto place = topics->Find(id);
-    if (place.ok() && (out.topics.empty() || out.topics.back().first != id.topic)) {
-      out.topics.emplace_back(id.topic, place->topic->name);
-    }
-    out.partitions.push_back(
-        DescribePartition(group, id, places, place.ok() ? place->partition->get() : nullptr));
-    const auto committed = group.offsets.find(id);
-    out.metadata.push_back(committed == group.offsets.end() ? std::string()
-                                                            : committed->second.metadata);
-  }
+  Description out;
+  out.picture = *std::move(picture);
+  AddMembers(members_after, out);
+  AddPartitions(partitions_after, *services.partitions.Load(), out);
   return out;
 }
 
-auto EncodeMembers(FlatBufferBuilder& builder, const Group& group) {
+auto EncodeMembers(FlatBufferBuilder& builder, const Description& description) {
   std::vector<flatbuffers::Offset<wire::GroupMember>> members;
-  for (const auto& [id, member] : group.members) {
+  for (const MemberId& id : description.members) {
+    const GroupMember& member = description.picture.group.members.at(id);
     const wire::Uuid uuid = ToWire(id);
     const auto instance = ToWire(builder, member.instance_id);
     const auto client = ToWire(builder, member.client_id);
@@ -187,7 +238,7 @@ auto EncodeResets(FlatBufferBuilder& builder, const Group& group) {
 void Encode(Connection& on, std::uint64_t correlation, const Description& description) {
   auto& builder = on.builder();
   const Group& group = description.picture.group;
-  const auto members = EncodeMembers(builder, group);
+  const auto members = EncodeMembers(builder, description);
   std::vector<flatbuffers::Offset<wire::GroupTopic>> topics;
   for (const auto& [id, name] : description.topics) {
     const wire::Uuid uuid = ToWire(id);
@@ -197,6 +248,9 @@ void Encode(Connection& on, std::uint64_t correlation, const Description& descri
   const auto partitions = builder.CreateVectorOfStructs(description.partitions);
   const auto metadata = builder.CreateVectorOfStrings(description.metadata);
   const auto resets = EncodeResets(builder, group);
+  std::vector<wire::Uuid> holders;
+  for (const MemberId& id : description.holders) holders.push_back(ToWire(id));
+  const auto holder_vector = builder.CreateVectorOfStructs(holders);
   wire::GroupDescriptionBuilder reply(builder);
   reply.add_state(StateOf(description.picture));
   reply.add_epoch(group.epoch);
@@ -207,6 +261,8 @@ void Encode(Connection& on, std::uint64_t correlation, const Description& descri
   reply.add_metadata(metadata);
   reply.add_partitions_total(description.partitions_total);
   reply.add_resets(resets);
+  reply.add_members_more(description.members_more);
+  reply.add_holders(holder_vector);
   on.Reply(correlation, reply.Finish());
 }
 
@@ -237,11 +293,15 @@ void HandleListGroups(const Request& request, const wire::ListGroups& list) {
 void HandleDescribeGroup(const Request& request, const wire::DescribeGroup& describe) {
   using Outcome = absl::StatusOr<Description>;
   const Services& services = request.connection.services();
+  std::optional<MemberId> members_after;
+  if (describe.members_after() != nullptr) {
+    members_after = MemberFromWire(*describe.members_after());
+  }
   LookLater<Outcome>(
       request,
-      [&services, name = std::string(FromWire(describe.group())),
+      [&services, members_after, name = std::string(FromWire(describe.group())),
        after = describe.partitions_after()]() -> Outcome {
-        return Describe(services, name, after);
+        return Describe(services, name, after, members_after);
       },
       AnswerLater<Outcome>(request, [](Connection& on, std::uint64_t correlation,
                                        const Outcome& found) { Encode(on, correlation, *found); }));

@@ -55,6 +55,11 @@ void GroupCoordinator::Start(const std::vector<std::shared_ptr<Partition>>& part
     const absl::Status status = shards_[i]->Start(now);
     if (!status.ok()) LogError("groups cannot be read", {{"partition", i}, {"reason", status}});
   });
+}
+
+void GroupCoordinator::Open() {
+  const auto now = std::chrono::steady_clock::now();
+  for (const std::shared_ptr<GroupShard>& shard : shards_) shard->RestartSessions(now);
   watch_ = std::thread([this] { WatchSessions(); });
 }
 

@@ -19,7 +19,7 @@ class HelperPool;
 
 // All consumer groups: which shard has a group, and whose sessions are over.
 //
-// Threads: any; Start and Stop from one. One thread of its own sleeps as long as there are no
+// Threads: any; Start, Open and Stop from one. One thread of its own sleeps as long as there are no
 // members.
 class GroupCoordinator {
  public:
@@ -29,6 +29,9 @@ class GroupCoordinator {
   // Reads the partitions of `__consumer_offsets`, several at a time. One that cannot be read is
   // found in Problems(), and its groups are refused with the reason.
   void Start(const std::vector<std::shared_ptr<Partition>>& partitions);
+  // Requests may come. Only now time begins to count for the members that were there before: they
+  // could not be heard of while the broker started.
+  void Open();
   // No more requests; resets that wait have failed.
   void Stop(const absl::Status& why);
 

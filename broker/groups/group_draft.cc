@@ -1,6 +1,7 @@
 #include "broker/groups/group_draft.h"
 
 #include <algorithm>
+#include <limits>
 #include <utility>
 
 #include "broker/groups/group_table.h"
@@ -283,11 +284,15 @@ void GroupDraft::Commit(const OffsetCommit& commit, Timestamp now) {
     WriteGroup();
   }
   const auto before = group_.offsets.find(commit.partition);
-  std::int64_t trimmed = commit.trimmed;
+  // Records that were trimmed lie below the offset: so the sum stays below any offset, too, unless
+  // a reset went back.
+  std::int64_t trimmed = std::min(commit.trimmed, commit.offset.value());
   if (before != group_.offsets.end()) {
     // A commit is sent again when its answer was lost, and then moves nothing on.
     const std::int64_t moved = std::max<std::int64_t>(0, commit.offset - before->second.offset);
-    trimmed = before->second.trimmed + std::min(trimmed, moved);
+    const std::int64_t more = std::min(trimmed, moved);
+    const std::int64_t most = std::numeric_limits<std::int64_t>::max();
+    trimmed = before->second.trimmed > most - more ? most : before->second.trimmed + more;
   }
   SetOffset(commit.partition, {commit.offset, commit.leader_epoch, now, commit.metadata, trimmed});
 }

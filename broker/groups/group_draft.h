@@ -59,6 +59,9 @@ class GroupDraft {
   // takes that one's place, and what it holds, under new epochs.
   Joined Join(const MemberId& id, GroupMember member, Assignor assignor);
 
+  // The member that has the instance id; an empty one is nobody's.
+  std::optional<MemberId> FindInstance(std::string_view instance_id) const;
+
   // A member is one no more; what it held is free. Without members and anything to remember, the
   // group is gone.
   void Leave(const MemberId& id);
@@ -101,7 +104,6 @@ class GroupDraft {
   void ForgetOffset(const TopicPartition& id);
   void SetReset(std::int64_t number, OffsetReset row);
   void WriteGroup();
-  std::optional<MemberId> FindInstance(std::string_view instance_id) const;
   void ReplaceMember(const MemberId& before, const MemberId& by);
   void DeleteIfNothing();
 

@@ -8,6 +8,18 @@ const Group* GroupRound::Find(std::string_view name) const {
   return draft->second.group() == Group() ? nullptr : &draft->second.group();
 }
 
+std::vector<std::string> GroupRound::FindAll(
+    const std::function<bool(const Group&)>& wanted) const {
+  std::vector<std::string> names;
+  for (const auto& [name, group] : table_.groups()) {
+    if (!drafts_.contains(name) && wanted(group)) names.push_back(name);
+  }
+  for (const auto& [name, draft] : drafts_) {
+    if (wanted(draft.group())) names.push_back(name);
+  }
+  return names;
+}
+
 GroupDraft& GroupRound::Draft(std::string_view name) {
   auto draft = drafts_.find(name);
   if (draft == drafts_.end()) {

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <functional>
 #include <map>
 #include <set>
 #include <string>
@@ -25,6 +26,8 @@ class GroupRound {
 
   // As the round leaves it so far; nullptr: there is no such group.
   const Group* Find(std::string_view name) const;
+  // The names of those that `wanted` says yes to, as the round leaves them so far.
+  std::vector<std::string> FindAll(const std::function<bool(const Group&)>& wanted) const;
   GroupDraft& Draft(std::string_view name);
   // Called once, with no lock held, when the round's records are durable, or with why not.
   void OnDone(Done done) { done_.push_back(std::move(done)); }

@@ -1,6 +1,7 @@
 #include "broker/groups/group_shard.h"
 
 #include <algorithm>
+#include <atomic>
 
 #include "absl/strings/str_format.h"
 
@@ -12,10 +13,9 @@
 namespace cairn::broker {
 namespace {
 
-// A round takes no more, so that its batch stays small: far below what the log takes at once, for
-// what is given out in the end comes on top.
+// A round takes no more, so that its batch stays small: far below what the log takes at once.
 constexpr std::size_t kTasksPerRound = 1000;
-constexpr std::size_t kBytesPerRound = 1 << 20;
+constexpr std::size_t kBytesPerRound = 1 << 20;  // and as many that are given out
 // Those who are told that they are fenced, however late they ask.
 constexpr std::size_t kFencedKept = 100;
 
@@ -90,13 +90,7 @@ absl::Status GroupShard::Start(SteadyTime now) {
     }
   }
   for (std::string& name : concerned) {
-    Submit([topics, name = std::move(name)](GroupRound& round) {
-      GroupDraft& draft = round.Draft(name);
-      draft.ForgetTopics(topics->all);
-      if (draft.group().members.empty()) return;
-      draft.Rebalance(topics->readable);
-      round.Reassign(name);
-    });
+    Submit([this, name = std::move(name)](GroupRound& round) { TakeInTopics(round, name); });
   }
   return absl::OkStatus();
 }
@@ -130,12 +124,16 @@ void GroupShard::Run() {
       Finish(*round, absl::OkStatus());
       continue;
     }
+    // What is refused is refused before Append returns, and then this loop goes on, not one within
+    // it: of the two that come to the end of this round, the second goes on.
+    const auto is_over = std::make_shared<std::atomic<bool>>(false);
     state_->Append(records, rooms_.clock.Now(),
-                   [self = shared_from_this(), round](const absl::Status& status) {
+                   [self = shared_from_this(), round, is_over](const absl::Status& status) {
+                     self->NoteWritten(status);
                      self->Finish(*round, status);
-                     self->Run();
+                     if (is_over->exchange(true)) self->Run();
                    });
-    return;
+    if (!is_over->exchange(true)) return;
   }
 }
 
@@ -146,30 +144,45 @@ void GroupShard::Decide(GroupRound& round) {
     task(round);
     if (round.CountBytes() >= kBytesPerRound) break;
   }
+  const std::size_t bytes_max = round.CountBytes() + kBytesPerRound;
   for (const std::string& name : round.reassigned()) {
     const auto live = live_.find(name);
     if (round.Find(name) == nullptr) continue;
+    if (round.CountBytes() >= bytes_max) {
+      queue_.push_front([name](GroupRound& next) { next.Reassign(name); });
+      continue;
+    }
     round.Draft(name).GiveOut(live == live_.end() ? std::set<TopicPartition>()
                                                   : live->second.withheld);
   }
 }
 
+// Of many failures in a row the first is told.
+void GroupShard::NoteWritten(const absl::Status& status) {
+  {
+    const std::lock_guard lock(mutex_);
+    const bool was_failing = std::exchange(failing_, !status.ok());
+    if (status.ok() || was_failing) return;
+  }
+  LogWarning("a change of groups could not be written",
+             {{"partition", partition_->id().partition.value()}, {"reason", status}});
+}
+
 void GroupShard::Finish(GroupRound& round, const absl::Status& status) {
   std::vector<Push> pushes;
-  std::vector<Ending> endings;
   {
     const std::lock_guard lock(mutex_);
     if (status.ok()) {
       for (const std::string& name : round.reassigned()) TellMembers(name, pushes);
       TryResets(round);
     }
-    endings.swap(endings_);
-  }
-  if (!status.ok()) {
-    LogWarning("a change of groups could not be written",
-               {{"partition", partition_->id().partition.value()}, {"reason", status}});
   }
   for (GroupRound::Done& done : round.TakeDone()) done(status);
+  std::vector<Ending> endings;
+  {
+    const std::lock_guard lock(mutex_);
+    endings.swap(endings_);
+  }
   for (const Ending& ending : endings) {
     if (ending.sink != nullptr) ending.sink->Ended(ending.group, ending.member, ending.why);
   }
@@ -251,6 +264,13 @@ void GroupShard::EndSession(const std::string& group, const MemberId& member,
   DropIfIdle(group);
 }
 
+void GroupShard::SetEnding(const std::string& group, const MemberId& member, bool is_ending) {
+  const auto live = live_.find(group);
+  if (live == live_.end()) return;
+  const auto session = live->second.sessions.find(member);
+  if (session != live->second.sessions.end()) session->second.is_ending = is_ending;
+}
+
 void GroupShard::DropIfIdle(const std::string& name) {
   const auto live = live_.find(name);
   if (live == live_.end() || !live->second.sessions.empty() || live->second.reset.has_value()) {
@@ -261,8 +281,7 @@ void GroupShard::DropIfIdle(const std::string& name) {
 
 absl::Status GroupShard::CheckMember(const GroupRound& round, const std::string& group,
                                      const MemberId& member) const {
-  const auto live = live_.find(group);
-  if (live != live_.end() && live->second.fenced.contains(member)) return Fenced(group);
+  if (IsFenced(group, member)) return Fenced(group);
   const Group* found = round.Find(group);
   if (found == nullptr || !found->members.contains(member)) return UnknownMember(group, member);
   return absl::OkStatus();
@@ -282,6 +301,13 @@ absl::Status GroupShard::Heartbeat(const std::string& group, const MemberId& mem
     const auto found = live->second.sessions.find(member);
     if (found == live->second.sessions.end()) return UnknownMember(group, member);
     Session& session = found->second;
+    // Others may have what it holds before it hears of it: nothing that it could count on. It joins
+    // again once that is done and it is told, not before what it is told of the end.
+    if (session.is_ending) {
+      return MakeError(ErrorCode::kTimedOut,
+                       absl::StrFormat("the session of member %s in group %s is ending",
+                                       ToString(member), group));
+    }
     const Group& row = *table_.Find(group);
     session.deadline = now + std::chrono::milliseconds(row.members.at(member).session_timeout_ms);
     session.sink = sink;
@@ -329,14 +355,26 @@ void GroupShard::EndIfOver(GroupRound& round, const std::string& name, const Mem
   draft.Leave(member);
   if (!draft.group().members.empty()) draft.Rebalance(rooms_.topics.Load()->readable);
   round.Reassign(name);
+  SetEnding(name, member, true);
   round.OnDone([self = shared_from_this(), name, member](const absl::Status& status) {
-    if (!status.ok()) return;
-    {
-      const std::lock_guard lock(self->mutex_);
-      self->EndSession(name, member, UnknownMember(name, member));
-    }
-    self->Submit([](GroupRound&) {});  // tells it
+    const std::lock_guard lock(self->mutex_);
+    if (!status.ok()) return self->SetEnding(name, member, false);
+    self->EndSession(name, member, UnknownMember(name, member));
   });
+}
+
+void GroupShard::RestartSessions(SteadyTime now) {
+  const std::lock_guard lock(mutex_);
+  for (auto& [name, live] : live_) {
+    const Group* group = table_.Find(name);
+    if (group == nullptr) continue;
+    for (auto& [id, session] : live.sessions) {
+      const auto member = group->members.find(id);
+      if (member == group->members.end()) continue;
+      session.deadline = now + std::chrono::milliseconds(member->second.session_timeout_ms);
+      look_at_ = std::min(look_at_, session.deadline);
+    }
+  }
 }
 
 void GroupShard::Forgive(std::chrono::steady_clock::duration held_up) {
@@ -356,12 +394,14 @@ void GroupShard::Join(JoinRequest request, Joined done) {
       });
     };
     if (!stopped_.ok()) return refuse(stopped_);
-    const auto live = live_.find(request.group);
-    if (live != live_.end() && live->second.fenced.contains(request.member)) {
+    if (IsFenced(request.group, request.member)) return refuse(Fenced(request.group));
+    GroupDraft& draft = round.Draft(request.group);
+    const std::optional<MemberId> instance = draft.FindInstance(request.row.instance_id);
+    if (request.rejoins && instance.has_value() && *instance != request.member) {
       return refuse(Fenced(request.group));
     }
-    GroupDraft& draft = round.Draft(request.group);
-    if (draft.group().members.size() >= kGroupMembersMax &&
+    // Who takes another one's place is no more than that one was.
+    if (draft.group().members.size() >= kGroupMembersMax && !instance.has_value() &&
         !draft.group().members.contains(request.member)) {
       return refuse(MakeError(ErrorCode::kTooManyInFlight,
                               absl::StrFormat("group %s has %d members, the most it may",
@@ -374,24 +414,40 @@ void GroupShard::Join(JoinRequest request, Joined done) {
                  {{"group", request.group}});
     }
     round.Reassign(request.group);
+    if (joined.fenced.has_value()) SetEnding(request.group, *joined.fenced, true);
     round.OnDone([self = shared_from_this(), group = request.group, member = request.member,
                   sink = std::move(request.sink), joined,
                   done = std::move(done)](const absl::Status& status) mutable {
-      if (!status.ok()) return done(status);
+      if (!status.ok()) {
+        if (joined.fenced.has_value()) {
+          const std::lock_guard lock(self->mutex_);
+          self->SetEnding(group, *joined.fenced, false);
+        }
+        return done(status);
+      }
       {
         const std::lock_guard lock(self->mutex_);
         self->StartSession(group, member, std::move(sink));
-        if (joined.fenced.has_value()) {
-          std::set<MemberId>& fenced = self->live_[group].fenced;
-          if (fenced.size() >= kFencedKept) fenced.erase(fenced.begin());
-          fenced.insert(*joined.fenced);
-          self->EndSession(group, *joined.fenced, Fenced(group));
-        }
+        if (joined.fenced.has_value()) self->Fence(group, *joined.fenced);
       }
       done(joined.is_new);
       self->Submit([group](GroupRound& next) { next.Reassign(group); });  // tells it what it holds
     });
   });
+}
+
+void GroupShard::Fence(const std::string& group, const MemberId& member) {
+  std::deque<MemberId>& fenced = live_[group].fenced;
+  if (fenced.size() >= kFencedKept) fenced.pop_front();
+  fenced.push_back(member);
+  EndSession(group, member, Fenced(group));
+}
+
+bool GroupShard::IsFenced(const std::string& group, const MemberId& member) const {
+  const auto live = live_.find(group);
+  if (live == live_.end()) return false;
+  const std::deque<MemberId>& fenced = live->second.fenced;
+  return std::find(fenced.begin(), fenced.end(), member) != fenced.end();
 }
 
 void GroupShard::Leave(const std::string& group, const MemberId& member, Done done) {
@@ -402,12 +458,17 @@ void GroupShard::Leave(const std::string& group, const MemberId& member, Done do
       draft.Leave(member);
       if (!draft.group().members.empty()) draft.Rebalance(rooms_.topics.Load()->readable);
       round.Reassign(group);
+      SetEnding(group, member, true);
     }
     round.OnDone([self = shared_from_this(), group, member,
                   done = std::move(done)](const absl::Status& status) mutable {
-      if (status.ok()) {
+      {
         const std::lock_guard lock(self->mutex_);
-        self->EndSession(group, member, absl::OkStatus());
+        if (status.ok()) {
+          self->EndSession(group, member, absl::OkStatus());
+        } else {
+          self->SetEnding(group, member, false);
+        }
       }
       done(status);
     });
@@ -441,13 +502,10 @@ std::vector<HeldPartition> GroupShard::LetGo(const std::string& group, const Mem
   if (live == live_.end()) return gone;
   const auto session = live->second.sessions.find(member);
   if (session == live->second.sessions.end() || session->second.version != version) return gone;
-  const auto is_kept = [&](const TopicPartition& id, std::int64_t epoch) {
-    return std::any_of(keeps.begin(), keeps.end(), [&](const HeldPartition& kept) {
-      return kept.partition == id && kept.epoch == epoch;
-    });
-  };
+  std::set<std::pair<TopicPartition, std::int64_t>> kept;
+  for (const HeldPartition& each : keeps) kept.emplace(each.partition, each.epoch);
   for (const auto& [id, holding] : row.holdings) {
-    if (holding.owner != member || is_kept(id, holding.epoch)) continue;
+    if (holding.owner != member || kept.contains({id, holding.epoch})) continue;
     const auto told = session->second.held.find(id);
     if (told != session->second.held.end() && told->second == holding.epoch) continue;
     gone.push_back({id, holding.epoch});
@@ -507,24 +565,24 @@ void GroupShard::Delete(const std::string& group, Done done) {
 }
 
 void GroupShard::TopicChanged(const TopicId& id, const std::string& name) {
-  const std::shared_ptr<const KnownTopics> topics = rooms_.topics.Load();
-  std::vector<std::string> concerned;
-  {
-    const std::lock_guard lock(mutex_);
-    for (const auto& [group_name, group] : table_.groups()) {
-      if (HasTopic(group, id) || Wants(group, name)) concerned.push_back(group_name);
+  // In its turn: a member that joins, or a commit, may be on its way into the table just now.
+  Submit([this, id, name](GroupRound& round) {
+    const std::vector<std::string> concerned = round.FindAll(
+        [&](const Group& group) { return HasTopic(group, id) || Wants(group, name); });
+    for (const std::string& group : concerned) {
+      queue_.push_front([this, group](GroupRound& next) { TakeInTopics(next, group); });
     }
-  }
-  for (std::string& group : concerned) {
-    Submit([topics, group = std::move(group)](GroupRound& round) {
-      if (round.Find(group) == nullptr) return;
-      GroupDraft& draft = round.Draft(group);
-      draft.ForgetTopics(topics->all);
-      if (draft.group().members.empty()) return;
-      draft.Rebalance(topics->readable);
-      round.Reassign(group);
-    });
-  }
+  });
+}
+
+void GroupShard::TakeInTopics(GroupRound& round, const std::string& name) {
+  if (round.Find(name) == nullptr) return;
+  const std::shared_ptr<const KnownTopics> topics = rooms_.topics.Load();
+  GroupDraft& draft = round.Draft(name);
+  draft.ForgetTopics(topics->all);
+  if (draft.group().members.empty()) return;
+  draft.Rebalance(topics->readable);
+  round.Reassign(name);
 }
 
 // ---- looking ----

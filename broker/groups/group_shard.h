@@ -41,8 +41,8 @@ class HelperPool;
 // that waits for its members are not remembered over a restart: members are given their session
 // anew, and the reset has failed.
 //
-// Threads: any. `done` is called exactly once, from a helper's thread, or before the call returns
-// when it is refused at once. It is called with no lock held.
+// Threads: any. `done` is called exactly once, with no lock held, from whatever thread ends the
+// round: a helper's mostly, but also that of whoever asks, for itself or for others that wait.
 class GroupShard : public std::enable_shared_from_this<GroupShard> {
  public:
   using SteadyTime = std::chrono::steady_clock::time_point;
@@ -62,11 +62,15 @@ class GroupShard : public std::enable_shared_from_this<GroupShard> {
   //   errors of StateTopic::Replay; then every request is refused with it
   absl::Status Start(SteadyTime now);
 
+  // From now on requests may come: the sessions of those that were members before begin again.
+  void RestartSessions(SteadyTime now);
+
   struct JoinRequest {
     std::string group;
     MemberId member;
     GroupMember row;
     Assignor assignor = Assignor::kStickyUniform;
+    bool rejoins = false;  // it was a member before: it takes over nobody's instance id
     std::shared_ptr<MemberSink> sink;
   };
   using Joined = absl::AnyInvocable<void(absl::StatusOr<bool>)>;  // whether it is new
@@ -144,6 +148,7 @@ class GroupShard : public std::enable_shared_from_this<GroupShard> {
     std::shared_ptr<MemberSink> sink;  // nothing: not heard of since the start
     std::uint64_t version = 0;         // of the last assignment; goes on while the session lives
     bool is_told = false;              // of it, since it last joined
+    bool is_ending = false;            // decided; a heartbeat does not help any more
     std::map<TopicPartition, std::int64_t> held;  // its partitions, with their epochs
   };
   struct PendingReset {
@@ -155,7 +160,7 @@ class GroupShard : public std::enable_shared_from_this<GroupShard> {
   // What of a group is not remembered.
   struct Live {
     std::map<MemberId, Session> sessions;
-    std::set<MemberId> fenced;  // so that they hear why; a few
+    std::deque<MemberId> fenced;  // so that they hear why; the last few
     std::optional<PendingReset> reset;
     std::set<TopicPartition> withheld;  // for the reset
   };
@@ -175,12 +180,17 @@ class GroupShard : public std::enable_shared_from_this<GroupShard> {
   void Submit(Task task);
   void Run();
   void Finish(GroupRound& round, const absl::Status& status);
+  void NoteWritten(const absl::Status& status);
   void Decide(GroupRound& round);
   absl::Status CheckMember(const GroupRound& round, const std::string& group,
                            const MemberId& member) const;
   void StartSession(const std::string& group, const MemberId& member,
                     std::shared_ptr<MemberSink> sink);
   void EndSession(const std::string& group, const MemberId& member, const absl::Status& why);
+  void SetEnding(const std::string& group, const MemberId& member, bool is_ending);
+  void Fence(const std::string& group, const MemberId& member);
+  bool IsFenced(const std::string& group, const MemberId& member) const;
+  void TakeInTopics(GroupRound& round, const std::string& name);
   void TellMembers(const std::string& name, std::vector<Push>& pushes);
   Push MakePush(const std::string& name, const MemberId& member, const Session& session,
                 const Group& group) const;
@@ -209,6 +219,7 @@ class GroupShard : public std::enable_shared_from_this<GroupShard> {
   std::map<std::string, Live, std::less<>> live_;
   std::deque<Task> queue_;
   bool running_ = false;
+  bool failing_ = false;  // the last append did
   absl::Status stopped_;
   std::vector<Ending> endings_;             // to be told after the round
   SteadyTime look_at_ = SteadyTime::max();  // no session and no reset is over before

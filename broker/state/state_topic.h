@@ -28,7 +28,8 @@ class HelperPool;
 // behind is unknown until the next start, as it is for any record.
 //
 // Threads: Append from any. `apply` and `done` are called on the one helper thread of kState, in
-// the order of the log.
+// the order of the log; at a stop on the thread that acknowledges. What is refused is so before
+// Append returns, and `done` is called from within it.
 class StateTopic : public AckSink, public std::enable_shared_from_this<StateTopic> {
  public:
   // Takes one record into the coordinator's table. An error says that the table and the log no

@@ -63,12 +63,13 @@ TEST_CASE("Admin: a request larger than any broker takes is refused and harms no
 TEST_CASE("Admin: who owns a partition is right though members left between two pages",
           "[client][admin][group]") {
   const MemberId first = NewMemberId(), second = NewMemberId(), third = NewMemberId();
+  MemberId last_seen = kNoMember;
   FakeBroker broker([&](FakeBroker::Peer& peer) {
     if (!peer.Greet()) return;
-    // A partition a page: the first page's is the second member's; the first member is gone in the
-    // next one.
-    std::vector<MemberId> members{first, second, third};
-    std::int32_t place = 1;
+    // A partition a page: the first page's is the second member's. That one leaves, and another one
+    // comes that was on no page.
+    std::vector<MemberId> members{first, second};
+    std::vector<MemberId> holders{second};
     while (const wire::Message* message = peer.Receive()) {
       const wire::DescribeGroup* describe = message->body_as_DescribeGroup();
       if (describe == nullptr) return;
@@ -80,25 +81,38 @@ TEST_CASE("Admin: who owns a partition is right though members left between two 
         rows.push_back(wire::CreateGroupMember(builder, &uuid));
       }
       const auto row_vector = builder.CreateVector(rows);
+      std::vector<wire::Uuid> holder_rows;
+      for (const MemberId& id : holders) holder_rows.push_back(ToWire(id));
+      const auto holder_vector = builder.CreateVectorOfStructs(holder_rows);
       const std::vector<wire::GroupPartition> partitions{
-          wire::GroupPartition(ToWire(NewTopicId()), page, -1, place, place, 1, 0, 0, 0, 0, -1, 0)};
+          wire::GroupPartition(ToWire(NewTopicId()), page, -1, 0, page, 1, 0, 0, 0, 0, -1, 0)};
       const auto partition_vector = builder.CreateVectorOfStructs(partitions);
       wire::GroupDescriptionBuilder reply(builder);
       reply.add_members(row_vector);
       reply.add_partitions(partition_vector);
       reply.add_partitions_total(2);
+      reply.add_members_more(page == 0);
+      reply.add_holders(holder_vector);
+      if (page == 1) {
+        last_seen = describe->members_after() == nullptr
+                        ? kNoMember
+                        : MemberFromWire(*describe->members_after());
+      }
       peer.Reply(message->correlation(), reply.Finish());
-      members.erase(members.begin());
+      members = {third};
+      holders = {third, NewMemberId()};
     }
   });
   const auto group = Admin(ClusterOf(broker), 30s).DescribeGroup("g");
   INFO(group.status());
   REQUIRE(group.ok());
   REQUIRE(group->partitions.size() == 2);
-  REQUIRE(group->members.size() == 2);
+  REQUIRE(group->members.size() == 3);
+  CHECK(last_seen == second);
   REQUIRE(group->partitions[0].owner.has_value());
   CHECK(group->members[*group->partitions[0].owner].id == second);
   CHECK(group->members[group->partitions[1].owner.value()].id == third);
+  CHECK_FALSE(group->partitions[1].target.has_value());
 }
 
 }  // namespace cairn::client

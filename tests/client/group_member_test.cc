@@ -306,6 +306,19 @@ TEST_CASE("Group: a commit that is refused says so, for its partition", "[client
   CHECK(*f.consumer->Committed("t", PartitionIndex(0)) == Offset(3));
 }
 
+TEST_CASE("Group: a partition that is named twice is committed once, as far as it goes",
+          "[client][group]") {
+  Fixture f;
+  f.options.group->auto_commit = false;
+  f.Open();
+  f.Read(4);
+  CHECK(f.consumer->Commit({f.To(2), f.To(3)}, kPatience).ok());
+  CHECK(f.broker.CountAsked("commit 0@1:2") == 0);
+  CHECK(f.broker.CountAsked("commit 0@1:3") == 1);
+  CHECK(CodeOf(f.consumer->Commit({f.To(4), f.To(3)}, kPatience)) == ErrorCode::kCommitBehind);
+  CHECK(f.broker.CountAsked("commit 0@1:4") == 1);
+}
+
 TEST_CASE("Group: nothing is handed out while the session may have ended", "[client][group]") {
   Fixture f;
   f.options.group->session_timeout = 1s;

@@ -196,6 +196,28 @@ TEST_CASE("Messages: a table repeated by reference is counted each time", "[prot
   CHECK(ParseConfigs(100'000) == ErrorCode::kMalformed);
 }
 
+TEST_CASE("Messages: the largest assignment of a group did not fit in a control",
+          "[protocol][messages]") {
+  FlatBufferBuilder builder;
+  const wire::Uuid id{};
+  std::vector<flatbuffers::Offset<wire::GroupTopic>> topics;
+  for (std::size_t i = 0; i < kGroupTopicsReadMax; ++i) {
+    const auto name = ToWire(builder, std::string(kTopicNameBytesMax, 'n'));
+    topics.push_back(wire::CreateGroupTopic(builder, &id, name));
+  }
+  const std::vector<wire::AssignedPartition> partitions(kGroupPartitionsMax,
+                                                        wire::AssignedPartition(id, 1, 1, 1, 1));
+  const auto group = ToWire(builder, std::string(kGroupNameBytesMax, 'g'));
+  const auto topic_vector = builder.CreateVector(topics);
+  const auto partition_vector = builder.CreateVectorOfStructs(partitions);
+  Bytes frame;
+  FinishFrame(builder, 0,
+              wire::CreateGroupAssignment(builder, group, &id, 1, topic_vector, partition_vector),
+              0, frame);
+  CHECK(frame.size() <= kFrameHeaderBytes + kControlBytesMax);
+  CHECK(Parse(frame) == ErrorCode::kOk);
+}
+
 TEST_CASE("Messages: a control of an impossible size is not looked at", "[protocol][messages]") {
   for (const std::size_t size : {std::size_t{0}, std::size_t{8}, kControlBytesMax + 8}) {
     Control control{Bytes(size)};

@@ -2,6 +2,7 @@
 
 #include "broker/groups/group_draft.h"
 
+#include <limits>
 #include <random>
 #include <set>
 #include <string>
@@ -208,6 +209,24 @@ TEST_CASE("Groups: trimmed records are counted once, though their commit is sent
   CHECK(trimmed_after() == 4);  // its answer was lost
   commit.offset = Offset(13);
   CHECK(trimmed_after() == 7);  // 10 to 13 at the most
+}
+
+TEST_CASE("Groups: counts of trimmed records that a peer made up ran over", "[groups]") {
+  constexpr std::int64_t kMost = std::numeric_limits<std::int64_t>::max();
+  Written group;
+  OffsetCommit commit{At(1, 0), 0, Offset(7), LeaderEpoch(1), "", kMost};
+  const auto trimmed_after = [&] {
+    group.Do([&](GroupDraft& draft) { draft.Commit(commit, kNow); });
+    return group.group().offsets.at(At(1, 0)).trimmed;
+  };
+  CHECK(trimmed_after() == 7);
+  commit.offset = Offset(kMost);
+  CHECK(trimmed_after() == kMost);
+  group.Do([&](GroupDraft& draft) {
+    std::vector<OffsetChange> back{{At(1, 0), kNoOffset, kNoEpoch, Offset(0)}};
+    draft.Reset(back, "", 0, kNow);
+  });
+  CHECK(trimmed_after() == kMost);
 }
 
 TEST_CASE("Groups: an instance that comes again takes over at once, and the older is fenced",

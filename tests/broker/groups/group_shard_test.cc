@@ -2,7 +2,9 @@
 
 #include "broker/groups/group_shard.h"
 
+#include <atomic>
 #include <chrono>
+#include <functional>
 #include <map>
 #include <random>
 #include <set>
@@ -10,6 +12,7 @@
 #include "absl/strings/str_format.h"
 
 #include "broker/groups/coordinator.h"
+#include "protocol/limits.h"
 #include "tests/broker/data_plane.h"
 
 namespace cairn::broker {
@@ -53,7 +56,8 @@ class Heard final : public MemberSink {
 // The rooms with one shard, on a directory.
 class GroupPlane {
  public:
-  explicit GroupPlane(const std::filesystem::path& path) : plane_(path) {
+  explicit GroupPlane(const std::filesystem::path& path, DataPlane::Options options = {})
+      : plane_(path, std::move(options)) {
     plane_.OpenCatalog();
     topics_ = std::make_unique<TopicsForGroups>(plane_.map());
     const ServedTopic* topic = plane_.map().Load()->Find(std::string_view("__consumer_offsets"));
@@ -64,8 +68,10 @@ class GroupPlane {
     const absl::Status started = shard_->Start(std::chrono::steady_clock::now());
     INFO(started);
     REQUIRE(started.ok());
-    plane_.catalog().SetOnTopicChange(
-        [this](const TopicId& id, const std::string& name) { shard_->TopicChanged(id, name); });
+    plane_.catalog().SetOnTopicChange([this](const TopicId& id, const std::string& name) {
+      shard_->TopicChanged(id, name);
+      ++topic_changes_;
+    });
   }
 
   TopicId Create(const std::string& name, int partitions) {
@@ -78,6 +84,7 @@ class GroupPlane {
     plane_.catalog().DeleteTopic(name, kNow, done.Taker());
     REQUIRE(done.Wait().ok());
   }
+  int topic_changes() const { return topic_changes_; }
   GroupShard& shard() { return *shard_; }
   Group group() {
     const auto picture = shard_->Find("g");
@@ -86,6 +93,7 @@ class GroupPlane {
 
  private:
   std::unique_ptr<TopicsForGroups> topics_;
+  std::atomic<int> topic_changes_ = 0;
   SessionCount sessions_;
   std::shared_ptr<GroupShard> shard_;
   DataPlane plane_;  // last: its threads end first
@@ -97,6 +105,10 @@ struct TestMember {
 
   absl::StatusOr<bool> Join(std::vector<std::string> topics,
                             std::chrono::milliseconds session = 60s) {
+    return AskToJoin(std::move(topics), session).Wait();
+  }
+  Answer<absl::StatusOr<bool>> AskToJoin(std::vector<std::string> topics,
+                                         std::chrono::milliseconds session = 60s) {
     heard = std::make_shared<Heard>();  // assignments are counted anew
     GroupShard::JoinRequest request;
     request.group = "g";
@@ -104,10 +116,11 @@ struct TestMember {
     request.row.topics = std::move(topics);
     request.row.instance_id = instance;
     request.row.session_timeout_ms = static_cast<std::uint32_t>(session.count());
+    request.rejoins = rejoins;
     request.sink = heard;
     Answer<absl::StatusOr<bool>> joined;
     plane.shard().Join(std::move(request), joined.Taker());
-    return joined.Wait();
+    return joined;
   }
   absl::Status Release(std::uint64_t version, std::vector<HeldPartition> keeps = {}) {
     Answer<absl::Status> done;
@@ -146,6 +159,7 @@ struct TestMember {
 
   GroupPlane& plane;
   std::string instance;
+  bool rejoins = false;
   MemberId id = NewMemberId();
   std::shared_ptr<Heard> heard = std::make_shared<Heard>();
   std::map<TopicPartition, std::int64_t> held;
@@ -423,6 +437,161 @@ TEST_CASE("Groups: many large commits at once were refused, together larger than
     REQUIRE(codes.ok());
     CHECK(*codes == std::vector<ErrorCode>(kPartitions, ErrorCode::kOk));
   }
+}
+
+// Options of a plane whose disk waits when it is told to.
+DataPlane::Options Behind(SyncValve& valve) {
+  DataPlane::Options options;
+  options.flusher.sync = [&valve](const storage::SyncPlan& plan) {
+    valve.Pass();
+    return plan.Sync();
+  };
+  return options;
+}
+
+TEST_CASE("Groups: a topic that appeared while a join was being written was given to nobody",
+          "[groups]") {
+  storage::TempDir dir;
+  // What the clock does when the round has been decided, and nothing is written yet.
+  std::function<void()> between;
+  DataPlane::Options options;
+  auto looks = std::make_shared<std::atomic<std::int64_t>>(0);
+  options.clocks.wall = [&between] {
+    if (between) std::exchange(between, nullptr)();
+    return kNow;
+  };
+  options.clocks.monotonic = [looks] { return std::chrono::milliseconds(looks->load()); };
+  GroupPlane plane(dir.path(), std::move(options));
+  TestMember member(plane);
+  between = [&] {
+    plane.Create("orders-eu", 3);
+    Eventually([&] { return plane.topic_changes() == 1; });
+  };
+  *looks = 5000;  // the next look at the clock compares them
+  CHECK(*member.Join({"orders-*"}));
+  CHECK_FALSE(between);
+  CHECK(member.HoldsAfterAll(3));
+}
+
+TEST_CASE(
+    "Groups: a heartbeat kept a session whose end was being written, and two held a partition",
+    "[groups]") {
+  storage::TempDir dir;
+  SyncValve valve;
+  GroupPlane plane(dir.path(), Behind(valve));
+  plane.Create("orders", 1);
+  TestMember silent(plane);
+  CHECK(*silent.Join({"orders"}, 1s));
+  CHECK(silent.HoldsAfterAll(1));
+  const auto over = std::chrono::steady_clock::now() + 1s;
+  std::this_thread::sleep_until(over);  // it is a time that is tested
+  valve.Close();
+  plane.shard().Expire(std::chrono::steady_clock::now());
+  valve.WaitForFlusher();
+  CHECK(CodeOf(silent.Beat()) == ErrorCode::kTimedOut);
+  CHECK(plane.group().members.size() == 1);  // not written yet
+  valve.Open();
+  CHECK(Eventually([&] { return silent.heard->ended() == ErrorCode::kUnknownMember; }));
+}
+
+TEST_CASE("Groups: sessions whose end could not be written go on", "[groups]") {
+  storage::TempDir dir;
+  std::atomic<bool> fails{false};
+  DataPlane::Options options;
+  options.flusher.sync = [&fails](const storage::SyncPlan& plan) {
+    return fails ? absl::DataLossError("the disk said EIO") : plan.Sync();
+  };
+  GroupPlane plane(dir.path(), std::move(options));
+  plane.Create("orders", 1);
+  TestMember member(plane);
+  CHECK(*member.Join({"orders"}));
+  CHECK(member.HoldsAfterAll(1));
+  fails = true;
+  CHECK(CodeOf(member.Leave()) == ErrorCode::kOutcomeUnknown);
+  CHECK(member.Beat().ok());
+}
+
+TEST_CASE("Groups: many changes that are refused at once were rounds within rounds", "[groups]") {
+  constexpr int kCommits = 200'000;  // a round takes up to 1000 of them
+  storage::TempDir dir;
+  SyncValve valve;
+  std::atomic<bool> fails{false};
+  DataPlane::Options options;
+  options.flusher.sync = [&](const storage::SyncPlan& plan) {
+    valve.Pass();
+    return fails ? absl::DataLossError("the disk said EIO") : plan.Sync();
+  };
+  GroupPlane plane(dir.path(), std::move(options));
+  const TopicId topic = plane.Create("orders", 1);
+  std::atomic<int> refused{0};
+  const auto commit = [&](std::string metadata) {
+    plane.shard().Commit("g", kNoMember,
+                         {{{topic, PartitionIndex(0)}, 0, Offset(1), kNoEpoch, metadata, 0}},
+                         [&](const auto& codes) { refused += codes.ok() ? 0 : 1; });
+  };
+  valve.Close();
+  fails = true;
+  commit("");
+  valve.WaitForFlusher();
+  for (int i = 1; i < kCommits; ++i) commit("");
+  valve.Open();
+  CHECK(Eventually([&] { return refused == kCommits; }));
+}
+
+TEST_CASE("Groups: a full group refused the second instance of one of its members", "[groups]") {
+  storage::TempDir dir;
+  GroupPlane plane(dir.path());
+  std::vector<std::unique_ptr<TestMember>> members;
+  std::vector<Answer<absl::StatusOr<bool>>> joined;
+  for (std::size_t i = 0; i < kGroupMembersMax; ++i) {
+    members.push_back(std::make_unique<TestMember>(plane, absl::StrFormat("number %d", i)));
+    joined.push_back(members.back()->AskToJoin({"orders"}));
+  }
+  for (auto& each : joined) REQUIRE(each.Wait().ok());
+  TestMember again(plane, "number 7"), one_more(plane, "one more");
+  CHECK(again.Join({"orders"}).ok());
+  CHECK(CodeOf(one_more.Join({"orders"}).status()) == ErrorCode::kTooManyInFlight);
+}
+
+TEST_CASE("Groups: after a restart the older of two with one instance id took over again",
+          "[groups]") {
+  storage::TempDir dir;
+  MemberId older_id, newer_id;
+  {
+    GroupPlane plane(dir.path());
+    TestMember older(plane, "one"), newer(plane, "one");
+    CHECK(*older.Join({"orders"}));
+    CHECK(*newer.Join({"orders"}));
+    older_id = older.id;
+    newer_id = newer.id;
+  }
+  GroupPlane plane(dir.path());
+  TestMember older(plane, "one"), newer(plane, "one"), third(plane, "one");
+  older.id = older_id;
+  newer.id = newer_id;
+  older.rejoins = newer.rejoins = true;
+  CHECK(CodeOf(older.Join({"orders"}).status()) == ErrorCode::kFencedInstance);
+  CHECK_FALSE(*newer.Join({"orders"}));
+  CHECK(*third.Join({"orders"}));  // has not been there before
+  CHECK(CodeOf(newer.Beat()) == ErrorCode::kFencedInstance);
+}
+
+TEST_CASE("Groups: members were given up for the time that the broker took to start", "[groups]") {
+  storage::TempDir dir;
+  MemberId id;
+  {
+    GroupPlane plane(dir.path());
+    TestMember member(plane);
+    CHECK(*member.Join({"orders"}, 1s));
+    id = member.id;
+  }
+  GroupPlane plane(dir.path());
+  const auto open = std::chrono::steady_clock::now() + 1min;
+  plane.shard().RestartSessions(open);
+  plane.shard().Expire(open);
+  TestMember member(plane);
+  member.id = id;
+  CHECK(member.Beat().ok());
 }
 
 TEST_CASE("Groups: members that come and go all the time never hold a partition together",
