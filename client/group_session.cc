@@ -148,6 +148,9 @@ GroupSession::News GroupSession::TakeNews() {
   const std::lock_guard lock(mutex_);
   News news = std::move(news_);
   news_ = News();
+  // Of a session that may be over, an assignment may be over, too: a process that was stopped finds
+  // old ones in its socket. It counts once a heartbeat is answered.
+  if (BootClock::now() >= news.sure_until) news.assignment.swap(news_.assignment);
   news_.failed = Detached(news.failed);
   news_.sure_until = news.sure_until;
   return news;
