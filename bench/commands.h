@@ -18,6 +18,9 @@ struct Chosen {
 };
 
 // Each adds its subcommand, which sets `chosen.run`.
+void AddProduce(CLI::App& app, Chosen& chosen);
+void AddConsume(CLI::App& app, Chosen& chosen);
+void AddEndToEnd(CLI::App& app, Chosen& chosen);
 void AddLimits(CLI::App& app, Chosen& chosen);
 
 }  // namespace cairn::bench

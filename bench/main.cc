@@ -29,6 +29,9 @@ int Main(int argc, char** argv) {
   app.add_flag("--json", chosen.output.json, "One JSON object a run instead of lines");
   app.add_option("--hdr", chosen.output.hdr_file, "Write the series of percentiles here")
       ->type_name("FILE");
+  AddProduce(app, chosen);
+  AddConsume(app, chosen);
+  AddEndToEnd(app, chosen);
   AddLimits(app, chosen);
   try {
     app.parse(argc, argv);
