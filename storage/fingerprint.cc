@@ -1,6 +1,11 @@
 #include "storage/fingerprint.h"
 
+// Chooses the instructions of this processor: several times as fast as the portable functions.
+#if defined(__x86_64__)
+#include <xxh_x86dispatch.h>
+#else
 #include <xxhash.h>
+#endif
 
 #include "protocol/check.h"
 

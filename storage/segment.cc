@@ -48,6 +48,7 @@ absl::StatusOr<std::shared_ptr<Segment>> Segment::Create(std::shared_ptr<LogPlac
   ASSIGN_OR_RETURN(File file, File::Create(segment->LogPath()));
   segment->file_ = std::make_shared<File>(std::move(file));
   segment->index_ = std::make_unique<Index>(base, options.index_interval_bytes);
+  segment->fingerprint_ = std::make_unique<Fingerprint>();
   if (absl::Status reserved = segment->ReserveFor(*segment->file_, first_size); !reserved.ok()) {
     RETURN_IF_ERROR(RemoveFile(segment->LogPath()));
     return reserved;
@@ -152,6 +153,7 @@ absl::Status Segment::Append(ByteView batch, Offset next_offset, Timestamp max_t
   if (absl::Status written = file->WriteAll(extent_.length, batch); !written.ok()) {
     return RollBack(*file, written);
   }
+  if (fingerprint_ != nullptr) fingerprint_->Add(batch);
   const std::lock_guard lock(mutex_);
   const auto size = static_cast<std::int64_t>(batch.size());
   index_->Note(extent_.next_offset, next_offset, size, max_timestamp);
@@ -228,6 +230,20 @@ absl::StatusOr<SealedSegment> Segment::ReadWhole(const File& file, Index& index)
   return found;
 }
 
+// Of a segment that this process wrote from its beginning all is known. Reading it again would only
+// tell what the page cache has, not what the disk will have: that is for the scrubber.
+absl::StatusOr<SealedSegment> Segment::Summarize(const File& file, Index& index) {
+  if (fingerprint_ == nullptr) return ReadWhole(file, index);
+  RETURN_IF_ERROR(CheckIsTheRightFile(file));
+  RETURN_IF_ERROR(CheckLength(file));
+  const std::lock_guard lock(mutex_);
+  if (damage_ != nullptr) return damage_->status;
+  index = *index_;
+  SealedSegment sealed = extent_;
+  sealed.fingerprint = fingerprint_->value();
+  return sealed;
+}
+
 absl::Status Segment::BeginSeal() {
   sealing_ = true;
   return Descriptor().status();
@@ -237,7 +253,7 @@ absl::StatusOr<SealedSegment> Segment::Seal() {
   ASSIGN_OR_RETURN(const std::shared_ptr<File> file, Descriptor());
   RETURN_IF_ERROR(file->Sync());
   Index index(base_, index_interval_);
-  ASSIGN_OR_RETURN(const SealedSegment sealed, ReadWhole(*file, index));
+  ASSIGN_OR_RETURN(const SealedSegment sealed, Summarize(*file, index));
   ASSIGN_OR_RETURN(const std::int64_t size, file->Size());
   if (size != sealed.length) {
     RETURN_IF_ERROR(file->Truncate(sealed.length));
@@ -250,6 +266,7 @@ absl::StatusOr<SealedSegment> Segment::Seal() {
 void Segment::EndSeal(const std::optional<SealedSegment>& sealed) {
   const std::lock_guard lock(mutex_);
   sealing_ = false;
+  fingerprint_.reset();
   if (!sealed.has_value()) return;
   sealed_ = true;
   extent_ = *sealed;
@@ -279,6 +296,7 @@ absl::Status Segment::CloseClean() {
 
 int Segment::CloseIdle() {
   if (unsynced() > 0 || sealing_) return 0;
+  fingerprint_.reset();
   const std::lock_guard lock(mutex_);
   const int freed = file_ == nullptr ? 0 : 1;
   file_.reset();

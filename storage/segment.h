@@ -16,6 +16,7 @@
 #include "storage/damaged_segments.h"
 #include "storage/epoch_history.h"
 #include "storage/file.h"
+#include "storage/fingerprint.h"
 #include "storage/index.h"
 #include "storage/log_options.h"
 #include "storage/manifest.h"
@@ -151,8 +152,9 @@ class Segment {
   std::int64_t unsynced() const { return extent_.length - synced_length_; }
   void MarkSynced(std::int64_t length);
 
-  // Any thread; waits for the disk: syncs, reads and checks everything, cuts the file to its true
-  // size, writes the index. Requires BeginSeal(). Gives what the manifest is to say.
+  // Any thread; waits for the disk: syncs, reads and checks what this process did not write itself,
+  // cuts the file to its true size, writes the index. Requires BeginSeal(). Gives what the manifest
+  // is to say.
   absl::StatusOr<SealedSegment> Seal();
   bool is_sealing() const { return sealing_; }
   // Opens the file, which then stays open: without the lock another topic's may have its name.
@@ -204,6 +206,7 @@ class Segment {
   // Of a scan to the end that came out at another offset.
   absl::Status NoteWrongEnd(const BatchScan& scan, Offset expected);
   absl::StatusOr<SealedSegment> ReadWhole(const File& file, Index& index);
+  absl::StatusOr<SealedSegment> Summarize(const File& file, Index& index);
   bool IsRemoved() const;
   absl::StatusOr<bool> MapLocked();
   Found FindLocked(const Want& want) const;
@@ -222,6 +225,9 @@ class Segment {
   std::int64_t synced_length_ = 0;
   std::int64_t reserved_ = 0;  // the size of the file, while growing
   bool sealing_ = false;
+  // Of all that was appended; null: not known, since it was not all appended by this object or it
+  // was idle meanwhile. Also of Seal, which runs while nothing is appended.
+  std::unique_ptr<Fingerprint> fingerprint_;
 
   mutable std::mutex mutex_;
   // Written under both locks, so that the owner reads them without mutex_.
