@@ -18,9 +18,10 @@ struct LimitOptions {
   std::chrono::milliseconds warm_up{200};
   std::size_t bytes = 0;  // of a message, block or file; 0: the limit's own default
   int connections = 1;    // of the TCP limits
-  int files = 0;          // of dirty-files; 0: 8, 64 and 512
+  int files = 0;          // of dirty-files; 0: 512
   std::string variant;    // which way; empty: the limit's default (see its help)
   std::string dir;        // where files go; empty: the working directory
+  bool crc = true;        // of serve: whether the reader computes the checksum of what it got
 };
 
 }  // namespace cairn::bench
