@@ -23,6 +23,15 @@ struct Batch {
   std::chrono::steady_clock::time_point deadline;
   // By record, as far as any has one: may be shorter than record_count.
   std::vector<Producer::OnDelivery> callbacks;
+
+  // Of a delivered one: lets go of all but its memory, where nobody else holds that, and what it
+  // was accounted for.
+  void Recycle() {
+    if (bytes != nullptr && bytes.use_count() == 1) builder.UseMemory(std::move(*bytes));
+    bytes.reset();
+    callbacks.clear();
+    record_count = 0;
+  }
 };
 
 }  // namespace cairn::client

@@ -20,6 +20,8 @@ namespace {
 constexpr std::chrono::seconds kSilencePeriod{10};
 constexpr int kSilentPeriodsMax = 3;
 constexpr std::size_t kFramesPerWrite = 64;
+// Asio would give the kernel 64 KiB at a time.
+constexpr std::size_t kBytesPerWrite = 4u << 20;
 
 constexpr std::array<std::byte, 8> kZeros{};
 
@@ -198,7 +200,10 @@ void Connection::Write() {
     buffers.emplace_back(frame.attachment->data(), size);
     if (PadTo8(size) != size) buffers.emplace_back(kZeros.data(), PadTo8(size) - size);
   }
-  asio::async_write(socket_, buffers,
+  const auto go_on = [](const asio::error_code& error, std::size_t) {
+    return error ? 0 : kBytesPerWrite;
+  };
+  asio::async_write(socket_, buffers, go_on,
                     [self = shared_from_this()](const asio::error_code& error, std::size_t) {
                       if (self->closed_) return;
                       if (error) {

@@ -45,20 +45,20 @@ absl::Status Producer::State::Send(std::string_view topic_name, const ProduceRec
                                           .value = BytesOf(record.value),
                                           .headers = headers};
   const std::size_t bound = RecordBatchBuilder::SizeBound(to_add);
-  const TimePoint deadline = DeadlineAfter(options_.block_timeout);
+  Patience patience(options_.block_timeout);
 
   std::unique_lock lock(mutex_);
   while (true) {
     if (closed_) return Closed();
-    ASSIGN_OR_RETURN(Topic * topic, FindTopic(lock, topic_name, deadline));
-    ASSIGN_OR_RETURN(Partition * partition, Choose(lock, topic, record, deadline));
+    ASSIGN_OR_RETURN(Topic * topic, FindTopic(lock, topic_name, patience));
+    ASSIGN_OR_RETURN(Partition * partition, Choose(lock, topic, record, patience));
     if (bound + kBatchHeaderBytes > topic->info->batch_bytes_max) {
       return absl::InvalidArgumentError(absl::StrFormat(
           "a record of %d bytes; max.message.bytes of %s allows a batch of %d, header included",
           bound, topic_name, topic->info->batch_bytes_max));
     }
     bool waited = false;
-    RETURN_IF_ERROR(AwaitRoom(lock, bound, waited, deadline));
+    RETURN_IF_ERROR(AwaitRoom(lock, bound, waited, patience));
     if (waited) continue;  // the topic may have changed meanwhile
     Append(*partition, to_add, bound, std::move(done));
     return absl::OkStatus();
@@ -66,7 +66,7 @@ absl::Status Producer::State::Send(std::string_view topic_name, const ProduceRec
 }
 
 absl::StatusOr<Producer::State::Topic*> Producer::State::FindTopic(
-    std::unique_lock<std::mutex>& lock, std::string_view name, TimePoint deadline) {
+    std::unique_lock<std::mutex>& lock, std::string_view name, Patience& patience) {
   if (last_topic_ != nullptr && last_topic_->name == name) return last_topic_;
   while (true) {
     if (const auto found = topics_.find(name); found != topics_.end()) {
@@ -81,8 +81,7 @@ absl::StatusOr<Producer::State::Topic*> Producer::State::FindTopic(
       }
     } else {
       lock.unlock();
-      const auto left = std::chrono::duration_cast<Duration>(deadline - Clock::now());
-      auto resolved = core_->ResolveTopic(name, std::max(left, Duration(1)));
+      auto resolved = core_->ResolveTopic(name, patience.Left());
       lock.lock();
       if (absl::IsDeadlineExceeded(resolved.status())) {
         return absl::UnavailableError(
@@ -114,7 +113,7 @@ void Producer::State::Adopt(Topic& topic, std::shared_ptr<const TopicInfo> info)
 
 absl::StatusOr<Producer::State::Partition*> Producer::State::Choose(
     std::unique_lock<std::mutex>& lock, Topic*& topic, const ProduceRecord& record,
-    TimePoint deadline) {
+    Patience& patience) {
   if (record.partition.value() < 0) {
     const auto count = static_cast<std::int32_t>(topic->partitions.size());
     const std::int32_t index = record.key.has_value()
@@ -128,8 +127,7 @@ absl::StatusOr<Producer::State::Partition*> Producer::State::Choose(
     const std::string name = topic->name;
     core_->metadata().Forget(name);
     lock.unlock();
-    const auto left = std::chrono::duration_cast<Duration>(deadline - Clock::now());
-    auto info = core_->ResolveTopic(name, std::max(left, Duration(1)));
+    auto info = core_->ResolveTopic(name, patience.Left());
     lock.lock();
     if (closed_) return Closed();
     RETURN_IF_ERROR(info.status());
@@ -144,7 +142,7 @@ absl::StatusOr<Producer::State::Partition*> Producer::State::Choose(
 }
 
 absl::Status Producer::State::AwaitRoom(std::unique_lock<std::mutex>& lock, std::size_t bytes,
-                                        bool& waited, TimePoint deadline) {
+                                        bool& waited, Patience& patience) {
   // A record larger than the whole buffer is taken when the buffer is empty.
   const auto has_room = [&] {
     return closed_ || buffered_ == 0 || buffered_ + bytes <= options_.buffer_bytes_max;
@@ -156,7 +154,7 @@ absl::Status Producer::State::AwaitRoom(std::unique_lock<std::mutex>& lock, std:
                         buffered_, options_.buffer_bytes_max));
   }
   waited = true;
-  if (changed_.wait_until(lock, deadline, has_room)) return absl::OkStatus();
+  if (changed_.wait_until(lock, patience.End(), has_room)) return absl::OkStatus();
   return absl::DeadlineExceededError(
       absl::StrFormat("the producer's buffer of %d bytes stayed full for %d ms",
                       options_.buffer_bytes_max, options_.block_timeout.count()));
@@ -187,7 +185,13 @@ void Producer::State::Append(Partition& partition, const RecordBatchBuilder::Rec
 }
 
 void Producer::State::OpenBatch(Partition& partition) {
-  partition.open = std::make_unique<Batch>();
+  if (spare_.empty()) {
+    partition.open = std::make_unique<Batch>();
+  } else {
+    partition.open = std::move(spare_.back());
+    spare_.pop_back();
+    partition.open->accounted = 0;
+  }
   partition.open->created = Clock::now();
   partition.open->deadline = DeadlineAfter(options_.delivery_timeout, partition.open->created);
   partition.open->generation = generation_;

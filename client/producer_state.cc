@@ -28,6 +28,9 @@ wire::Acks ToWire(Acks acks) {
   return wire::Acks::Default;
 }
 
+// Kept for their memory when they are delivered.
+constexpr std::size_t kSpareBatches = 16;
+
 // What a block of that size may grow to when it is compressed and cannot be: the bounds of lz4
 // frames (n / 255 + 16 a block) and zstd (n / 256 + 64) with their headers, rounded up.
 std::size_t CompressedBound(std::size_t plain) { return plain + plain / 128 + 512; }
@@ -227,12 +230,15 @@ void Producer::State::Deliver(Partition& partition) {
     }
   }
   if (settled.empty()) return;
+  // Without the lock: what the callbacks captured may be anything, and may end here.
+  for (PartitionQueue::Settled& one : settled) one.batch->Recycle();
   {
     const std::lock_guard lock(mutex_);
-    for (const PartitionQueue::Settled& one : settled) {
+    for (PartitionQueue::Settled& one : settled) {
       buffered_ -= one.batch->accounted;
       const auto generation = outstanding_.find(one.batch->generation);
       if (--generation->second == 0) outstanding_.erase(generation);
+      if (spare_.size() < kSpareBatches) spare_.push_back(std::move(one.batch));
     }
   }
   changed_.notify_all();

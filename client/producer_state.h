@@ -15,6 +15,7 @@
 
 #include "client/batch.h"
 #include "client/core.h"
+#include "client/deadline.h"
 #include "client/partition_queue.h"
 #include "client/producer.h"
 
@@ -69,11 +70,11 @@ class Producer::State final : public std::enable_shared_from_this<State>, public
 
   // ---- any thread, with mutex_ held ----
   absl::StatusOr<Topic*> FindTopic(std::unique_lock<std::mutex>& lock, std::string_view name,
-                                   TimePoint deadline);
+                                   Patience& patience);
   absl::StatusOr<Partition*> Choose(std::unique_lock<std::mutex>& lock, Topic*& topic,
-                                    const ProduceRecord& record, TimePoint deadline);
+                                    const ProduceRecord& record, Patience& patience);
   absl::Status AwaitRoom(std::unique_lock<std::mutex>& lock, std::size_t bytes, bool& waited,
-                         TimePoint deadline);
+                         Patience& patience);
   void Append(Partition& partition, const RecordBatchBuilder::Record& record, std::size_t bound,
               OnDelivery done);
   void OpenBatch(Partition& partition);
@@ -118,6 +119,7 @@ class Producer::State final : public std::enable_shared_from_this<State>, public
   bool pump_posted_ = false;
   bool closed_ = false;
   std::size_t buffered_ = 0;
+  std::vector<std::unique_ptr<Batch>> spare_;  // delivered, with memory to use again
   std::uint64_t generation_ = 0;
   std::map<std::uint64_t, std::int64_t> outstanding_;  // generation -> batches not delivered
 

@@ -1,6 +1,7 @@
 #include "protocol/record_batch_builder.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "protocol/check.h"
 #include "protocol/checksum.h"
@@ -47,6 +48,12 @@ std::size_t RecordBatchBuilder::SizeBound(const Record& record) {
 void RecordBatchBuilder::Clear() {
   buffer_.resize(kBatchHeaderBytes);
   count_ = 0;
+}
+
+void RecordBatchBuilder::UseMemory(Bytes memory) {
+  CAIRN_CHECK(empty());
+  buffer_ = std::move(memory);
+  Clear();
 }
 
 void RecordBatchBuilder::Add(const Record& record) {

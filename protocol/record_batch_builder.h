@@ -53,6 +53,9 @@ class RecordBatchBuilder {
 
   void Clear();
 
+  // Requires empty(). Takes over memory to build in, whatever it holds.
+  void UseMemory(Bytes memory);
+
  private:
   Bytes buffer_;  // room for the header, then the records
   std::int32_t count_ = 0;
