@@ -24,6 +24,9 @@ namespace {
 constexpr std::size_t kTurnBytes = 4u << 20;
 constexpr std::chrono::milliseconds kTurnTime{5};
 constexpr std::size_t kWriteBytes = 1u << 20;
+// Answers wait for so many bytes of requests at most, so that a peer that sends large ones, with
+// only a few on their way, makes the next ones while these are handled.
+constexpr std::size_t kAnswerAfter = 256u << 10;
 // Beyond these no more requests are read until some are answered and the answers taken.
 constexpr std::size_t kControlBytesQueuedMax = 1u << 20;
 constexpr std::int64_t kInFlightMax = 65536;
@@ -167,15 +170,20 @@ void Connection::Turn() {
   std::size_t receiving = kTurnBytes, sending = kTurnBytes;
   turn_ends_ = std::chrono::steady_clock::now() + kTurnTime;
   arrived_ = false;
+  bool spent = false;
   do {
-    Receive(receiving);
+    std::size_t slice = std::min(receiving, kAnswerAfter);
+    receiving -= slice;
+    Receive(slice);
+    receiving += slice;
     Transmit(sending);
-  } while (serving() && receiving > 0 && sending > 0 && !Paused() && (readable_ || frame_ready_));
+    spent = receiving == 0 || sending == 0 || std::chrono::steady_clock::now() >= turn_ends_;
+  } while (serving() && !spent && !Paused() && (readable_ || frame_ready_));
   Park();
   FinishIfDone();
   if (phase_ == Phase::kClosed) return;
   if (serving()) table_.Touch(table_.idle(), *this, idle_entry_);
-  WaitAgain(receiving == 0 || sending == 0);
+  WaitAgain(sending == 0 || (spent && (readable_ || frame_ready_)));
 }
 
 FrameLimits Connection::limits() const {
