@@ -1,10 +1,23 @@
 #include "broker/runtime/worker.h"
 
 #include <algorithm>
+#include <sched.h>
 
 #include "protocol/check.h"
 
 namespace cairn::broker {
+namespace {
+
+// The cores that this process may run on: two workers on one core would only take it from each
+// other.
+int CoresAllowed() {
+  cpu_set_t allowed;
+  CPU_ZERO(&allowed);
+  if (sched_getaffinity(0, sizeof allowed, &allowed) == 0) return CPU_COUNT(&allowed);
+  return static_cast<int>(std::thread::hardware_concurrency());
+}
+
+}  // namespace
 
 Worker::Worker(int index) : index_(index) {}
 
@@ -25,7 +38,7 @@ void Worker::Join() {
 }
 
 Workers::Workers(int count) {
-  if (count <= 0) count = std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
+  if (count <= 0) count = std::max(1, CoresAllowed());
   workers_.reserve(static_cast<std::size_t>(count));
   for (int i = 0; i < count; ++i) workers_.push_back(std::make_unique<Worker>(i));
 }
