@@ -69,8 +69,9 @@ absl::Status Server::OpenRooms() {
   }
   cleaner_ = std::make_unique<Cleaner>(map_, std::move(cleaning));
   janitor_ = std::make_unique<Janitor>(
-      map_,
-      Janitor::Options{.retention_interval = options_.retention_interval, .clock = clock_.get()});
+      map_, Janitor::Options{.retention_interval = options_.retention_interval,
+                             .clock = clock_.get(),
+                             .open_files = open_files_.get()});
   // A full disk is a reason to look at once for what retention does not keep.
   space_keeper_ = std::make_unique<SpaceKeeper>(
       *data_dir_, SpaceKeeper::Options{.on_short = [this] { janitor_->RetainSoon(); }});

@@ -26,7 +26,7 @@ void Report(const Partition& partition, std::string_view event, const absl::Stat
 }  // namespace
 
 Janitor::Janitor(PartitionMap& map, Options options) : map_(map), options_(options) {
-  CAIRN_CHECK(options_.clock != nullptr);
+  CAIRN_CHECK(options_.clock != nullptr && options_.open_files != nullptr);
 }
 
 Janitor::~Janitor() { Stop(); }
@@ -34,6 +34,7 @@ Janitor::~Janitor() { Stop(); }
 void Janitor::Start() {
   expiry_due_ = Clock::now() + options_.expiry_interval;
   retention_due_ = Clock::now() + options_.retention_interval;
+  unused_due_ = Clock::now() + options_.unused_interval;
   thread_ = std::thread(&Janitor::Loop, this);
 }
 
@@ -97,8 +98,8 @@ void Janitor::Loop() {
     } else if (!jobs_.empty()) {
       job = std::move(jobs_.front());
       jobs_.pop_front();
-    } else if (expiry_due_ > now && retention_due_ > now) {
-      auto until = std::min(expiry_due_, retention_due_);
+    } else if (expiry_due_ > now && retention_due_ > now && unused_due_ > now) {
+      auto until = std::min({expiry_due_, retention_due_, unused_due_});
       if (!visits_.empty()) until = std::min(until, visits_.begin()->first);
       if (!rolls_.empty()) until = std::min(until, rolls_.begin()->first);
       wake_.wait_until(lock, until);
@@ -110,6 +111,7 @@ void Janitor::Loop() {
     if (visit != nullptr) Visit(visit);
     if (job) job();
     if (expiry_due_ <= now) ExpireProducers();
+    if (unused_due_ <= now) CloseUnused();
     if (retain) RetainAll();
     lock.lock();
   }
@@ -178,6 +180,11 @@ void Janitor::RetainAll() {
                                             {"to", dropped->to}});
     }
   }
+}
+
+void Janitor::CloseUnused() {
+  unused_due_ = Clock::now() + options_.unused_interval;
+  options_.open_files->CloseUnused();
 }
 
 void Janitor::ExpireProducers() {

@@ -12,6 +12,7 @@
 #include "absl/container/flat_hash_map.h"
 #include "absl/functional/any_invocable.h"
 
+#include "broker/partitions/open_files.h"
 #include "broker/partitions/partition_map.h"
 #include "broker/runtime/append_clock.h"
 #include "protocol/types.h"
@@ -19,9 +20,10 @@
 namespace cairn::broker {
 
 // Background work that nobody waits for, one thread: seals complete segments, rolls old ones,
-// writes producer snapshots, forgets idle producers, applies retention, and runs jobs such as
-// removing deleted directories. For sealing and rolling it visits only partitions that were written
-// to, and those whose segment has come of age; retention looks at every partition at its interval.
+// writes producer snapshots, forgets idle producers, closes files that nobody uses, applies
+// retention, and runs jobs such as removing deleted directories. For sealing and rolling it visits
+// only partitions that were written to, and those whose segment has come of age; retention looks at
+// every partition at its interval.
 //
 // Threads: Note and Run from any, the rest from its owner.
 class Janitor {
@@ -30,7 +32,9 @@ class Janitor {
     std::chrono::milliseconds visit_delay{5000};  // after an append, so that one visit serves many
     std::chrono::milliseconds expiry_interval{std::chrono::hours(1)};
     std::chrono::milliseconds retention_interval{std::chrono::minutes(1)};
-    AppendClock* clock = nullptr;  // outlives the janitor
+    std::chrono::milliseconds unused_interval{std::chrono::seconds(30)};
+    AppendClock* clock = nullptr;     // outlives the janitor
+    OpenFiles* open_files = nullptr;  // likewise
   };
 
   Janitor(PartitionMap& map, Options options);
@@ -60,6 +64,7 @@ class Janitor {
   void Seal(const std::shared_ptr<Partition>& partition);
   void ScheduleRoll(const std::shared_ptr<Partition>& partition, std::chrono::milliseconds in);
   void ExpireProducers();
+  void CloseUnused();
   void RetainAll();
 
   PartitionMap& map_;
@@ -70,6 +75,7 @@ class Janitor {
   std::multimap<Clock::time_point, std::weak_ptr<Partition>> visits_;
   std::deque<absl::AnyInvocable<void()>> jobs_;
   Clock::time_point retention_due_;
+  Clock::time_point unused_due_;
   bool stopping_ = false;
 
   // The thread's own: which partitions have a visit scheduled for their segment's coming of age.

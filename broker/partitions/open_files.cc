@@ -101,7 +101,13 @@ void OpenFiles::Sweep() {
   SweepLocked();
 }
 
-void OpenFiles::SweepLocked() {
+void OpenFiles::CloseUnused() {
+  const std::lock_guard one_at_a_time(sweep_mutex_);
+  SweepLocked(unused_since_);
+  unused_since_ = clock_.fetch_add(1, std::memory_order_relaxed) + 1;
+}
+
+void OpenFiles::SweepLocked(std::uint64_t unused_before) {
   // What is opened from here on is added to the outcome; counting it twice is mended the next time.
   const std::int64_t before = files();
   std::vector<std::weak_ptr<Partition>> active;
@@ -131,7 +137,8 @@ void OpenFiles::SweepLocked() {
   const bool close = open > StartAt(files_max_);
   for (const Candidate& candidate : candidates) {
     // One with nothing open is asked too: it then counts as inactive.
-    if (candidate.files == 0 || (close && open > GoDownTo(files_max_))) {
+    if (candidate.files == 0 || candidate.last_used < unused_before ||
+        (close && open > GoDownTo(files_max_))) {
       const int left = candidate.partition->CloseIdle();
       open -= candidate.files - left;
       if (left == 0) continue;

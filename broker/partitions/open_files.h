@@ -25,8 +25,8 @@ struct DescriptorShares {
 };
 
 // The budget of open segment files (each a descriptor and perhaps a mapping). Partitions say when
-// they open files; above the budget the ones used longest ago are closed, never those with unsynced
-// writes.
+// they open files; above the budget the ones used longest ago are closed, and so is what nobody
+// uses any more; never those with unsynced writes.
 //
 // Threads: any.
 class OpenFiles {
@@ -57,10 +57,12 @@ class OpenFiles {
 
   // Counts, and closes what is above the budget. Runs by itself on a helper thread when needed.
   void Sweep();
+  // Closes what was not used since the last call: an idle partition holds no file and no mapping.
+  void CloseUnused();
 
  private:
   void SweepIfAbove();
-  void SweepLocked();
+  void SweepLocked(std::uint64_t unused_before = 0);
 
   const std::int64_t files_max_;
   HelperPool& helpers_;
@@ -68,7 +70,8 @@ class OpenFiles {
   std::atomic<std::int64_t> files_{0};
   std::atomic<bool> sweep_queued_{false};
 
-  std::mutex sweep_mutex_;  // one sweep at a time
+  std::mutex sweep_mutex_;          // one sweep at a time
+  std::uint64_t unused_since_ = 0;  // guarded by sweep_mutex_; by clock_
   std::mutex mutex_;
   std::vector<std::weak_ptr<Partition>> active_;  // guarded by mutex_; each once
 };

@@ -198,7 +198,7 @@ class DataPlane {
         open_files_(options.files_max, helpers_),
         flusher_(*data_dir_, metrics_, std::move(options.flusher)),
         clock_(std::move(options.clocks)),
-        janitor_(map_, WithClock(options.janitor)) {
+        janitor_(map_, Furnished(options.janitor)) {
     flusher_.Start();
     janitor_.Start();
   }
@@ -246,8 +246,9 @@ class DataPlane {
   }
 
  private:
-  Janitor::Options WithClock(Janitor::Options options) {
+  Janitor::Options Furnished(Janitor::Options options) {
     options.clock = &clock_;
+    options.open_files = &open_files_;
     return options;
   }
 

@@ -69,7 +69,10 @@ TEST_CASE("Janitor: jobs run in order, and not after Stop", "[broker][janitor]")
   PartitionMap map;
   FakeClocks clocks;
   AppendClock clock(clocks.Sources());
-  Janitor janitor(map, {.clock = &clock});
+  Metrics metrics;
+  HelperPool helpers;
+  OpenFiles open_files(100, helpers);
+  Janitor janitor(map, {.clock = &clock, .open_files = &open_files});
   std::vector<int> order;
   Answer<bool> last;
   janitor.Start();

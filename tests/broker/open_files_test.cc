@@ -87,6 +87,35 @@ TEST_CASE("OpenFiles: those used longest ago are closed first", "[broker][open_f
   CHECK(partitions[9]->last_used() > partitions[5]->last_used());
 }
 
+TEST_CASE("OpenFiles: what nobody used between two looks is closed, and opened again when needed",
+          "[broker][open_files]") {
+  TempDir dir;
+  DataPlane plane(dir.path());
+  const auto idle = plane.NewPartition("idle");
+  const auto busy = plane.NewPartition("busy");
+  AppendDurably(*idle, {"x"});
+  AppendDurably(*busy, {"x"});
+  plane.open_files().CloseUnused();
+  CHECK(idle->open_files() > 0);  // used since the start
+  AppendDurably(*busy, {"y"});
+  plane.open_files().CloseUnused();
+  CHECK(idle->open_files() == 0);
+  CHECK(busy->open_files() > 0);
+  CHECK(plane.open_files().files() == busy->open_files());
+  CHECK(AppendDurably(*idle, {"z"}) == Offset(1));
+  CHECK(ReadValues(*idle, Offset(0)) == std::vector<std::string>{"x", "z"});
+}
+
+TEST_CASE("Janitor: files of idle partitions are closed without being asked", "[broker][janitor]") {
+  TempDir dir;
+  DataPlane::Options options;
+  options.janitor.unused_interval = std::chrono::milliseconds(10);
+  DataPlane plane(dir.path(), std::move(options));
+  const auto partition = plane.NewPartition("orders");
+  AppendDurably(*partition, {"x"});
+  CHECK(Eventually([&] { return partition->open_files() == 0; }));
+}
+
 TEST_CASE("OpenFiles: one with unsynced writes stays open", "[broker][open_files]") {
   TempDir dir;
   SyncValve valve;
