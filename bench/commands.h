@@ -21,6 +21,8 @@ struct Chosen {
 void AddProduce(CLI::App& app, Chosen& chosen);
 void AddConsume(CLI::App& app, Chosen& chosen);
 void AddEndToEnd(CLI::App& app, Chosen& chosen);
+void AddMany(CLI::App& app, Chosen& chosen);
 void AddLimits(CLI::App& app, Chosen& chosen);
+void AddCompare(CLI::App& app, Chosen& chosen);
 
 }  // namespace cairn::bench

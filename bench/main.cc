@@ -32,7 +32,9 @@ int Main(int argc, char** argv) {
   AddProduce(app, chosen);
   AddConsume(app, chosen);
   AddEndToEnd(app, chosen);
+  AddMany(app, chosen);
   AddLimits(app, chosen);
+  AddCompare(app, chosen);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

@@ -70,9 +70,7 @@ absl::Status RunLoads(const ProduceOptions& options, Loads& loads, Window& windo
 
 // In the words of kafka-producer-perf-test, for whatever reads those. Its MB are 2^20 bytes.
 std::string InKafkasWords(const Report& report, const Window& window) {
-  const auto ms = [](std::chrono::nanoseconds duration) {
-    return static_cast<double>(duration.count()) / 1e6;
-  };
+  const auto ms = Milliseconds;
   const Histogram& latency = report.latency;
   const Window::Counts counts = window.counted();
   return absl::StrFormat(

@@ -46,6 +46,9 @@ void LoadOptions::AddTo(CLI::App& command) {
   command.add_option("--batch-bytes", batch_bytes, "A batch is sent when it is so large")
       ->check(CLI::Range(1, 64 << 20))
       ->capture_default_str();
+  command.add_option("--buffer-bytes", buffer_bytes, "Accepted and not yet acknowledged")
+      ->check(CLI::Range(1 << 10, 1 << 30))
+      ->capture_default_str();
   command.add_option("--linger", linger_ms, "… or so old, in ms")
       ->check(CLI::Range(0, 60'000))
       ->capture_default_str();
@@ -65,6 +68,7 @@ nlohmann::ordered_json LoadOptions::ToJson() const {
   json["acks"] = acks;
   json["compression"] = compression;
   json["batch_bytes"] = batch_bytes;
+  json["buffer_bytes"] = buffer_bytes;
   json["linger_ms"] = linger_ms;
   json["in_flight"] = in_flight;
   json["rate"] = rate;
@@ -88,6 +92,7 @@ absl::StatusOr<std::unique_ptr<ProduceLoad>> ProduceLoad::Open(const Target& tar
   producer.acks = AcksOf(options.acks);
   producer.codec = CodecOf(options.compression);
   producer.batch_bytes = options.batch_bytes;
+  producer.buffer_bytes_max = options.buffer_bytes;
   producer.linger = client::Duration(options.linger_ms);
   std::unique_ptr<ProduceLoad> load(new ProduceLoad(options, topic, every));
   ASSIGN_OR_RETURN(load->producer_, client::Producer::Open(cluster, producer));

@@ -24,6 +24,7 @@ struct LoadOptions {
   std::string acks = "default";
   std::string compression = "none";
   std::size_t batch_bytes = 256u << 10;
+  std::size_t buffer_bytes = 64u << 20;
   std::int64_t linger_ms = 5;
   std::int64_t in_flight = 0;  // records sent and not acknowledged, of each producer; 0: no bound
   double rate = 0;             // records in a second, of all producers; 0: as fast as they can

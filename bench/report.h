@@ -1,5 +1,6 @@
 #pragma once
 
+#include <chrono>
 #include <string>
 
 #include "absl/status/status.h"
@@ -8,6 +9,10 @@
 #include "nlohmann/json.hpp"
 
 namespace cairn::bench {
+
+inline double Milliseconds(std::chrono::nanoseconds duration) {
+  return std::chrono::duration<double, std::milli>(duration).count();
+}
 
 // What one run found. Figures have the same names in every workload where they mean the same:
 //   seconds                          measured, without warm-up

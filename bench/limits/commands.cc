@@ -39,7 +39,7 @@ class LimitCommand {
     const auto set = [options = options_](const double& seconds) {
       options->duration = std::chrono::milliseconds(std::llround(seconds * 1e3));
     };
-    command_.add_option_function<double>("--duration", set, "How long to measure")
+    command_.add_option_function<double>("--seconds", set, "How long to measure")
         ->type_name("SECONDS")
         ->default_str("2")
         ->check(CLI::Range(0.01, 3600.0).description(""));
