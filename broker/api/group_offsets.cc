@@ -103,6 +103,7 @@ void HandleResetOffsets(const Request& request, const wire::ResetOffsets& asked)
   reset.undoes = asked.undoes();
   reset.force = asked.force();
   reset.timeout = timeout;
+  reset.asker_left = request.connection.peer_left();
   if (asked.changes() != nullptr) {
     for (const wire::OffsetChange* each : *asked.changes()) {
       OffsetChange& change = reset.changes.emplace_back();

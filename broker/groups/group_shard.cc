@@ -334,7 +334,8 @@ void GroupShard::Expire(SteadyTime now) {
         if (is_over(session.deadline)) over.emplace_back(name, id);
       }
       if (!live.reset.has_value() || live.reset->deciding) continue;
-      if (is_over(live.reset->deadline)) resets_over.push_back(name);
+      look_at_ = now;  // nobody says that who asked has left
+      if (live.reset->deadline <= now || !live.reset->is_wanted()) resets_over.push_back(name);
     }
   }
   for (const auto& [name, id] : over) {

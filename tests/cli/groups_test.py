@@ -555,6 +555,26 @@ class Groups(unittest.TestCase):
         self.interrupt(sleeper)
         self.assertEqual(self.offsets(group), {(topic, 0): 60})
 
+    def test_ctrl_c_takes_a_reset_back_that_waits_for_members(self):
+        topic, group = self.topic(1), self.new("g")
+        member = self.begin(topic, "-g", group)
+        eventually(lambda: len(member.printed) == COUNT)
+        eventually(lambda: self.offsets(group) == {(topic, 0): COUNT})
+        member.send_signal(signal.SIGSTOP)
+        reset = self.broker.begin("group", "reset-offsets", group, "--topic", topic,
+                                  "--to-earliest", "--execute", stdin=subprocess.DEVNULL,
+                                  stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        eventually(lambda: self.describe(group)["state"] == "resetting")
+        reset.send_signal(signal.SIGINT)
+        self.assertNotEqual(reset.wait(timeout=60), 0)
+        eventually(lambda: self.describe(group)["state"] == "stable")
+        member.send_signal(signal.SIGCONT)
+        self.fill(topic, 0, COUNT, COUNT + 5)
+        eventually(lambda: len(member.printed) == COUNT + 5)  # nothing of before
+        self.interrupt(member)
+        self.assertEqual(self.offsets(group), {(topic, 0): COUNT + 5})
+        self.assertEqual(self.describe(group)["resets"], [])
+
     def test_members_that_do_not_let_go_keep_it_from_happening_unless_forced(self):
         topic, group = self.topic(1), self.new("g")
         member = self.begin(topic, "-g", group)
