@@ -200,9 +200,34 @@ class Groups(unittest.TestCase):
         topic, group = self.at(10, 20)
         rows = {row["group"]: row for row in self.json("group", "list")}
         self.assertEqual(rows[group], {"group": group, "state": "empty", "members": 0,
-                                       "total_lag": 2 * COUNT - 30, "partitions": 2})
+                                       "total_lag": 2 * COUNT - 30, "partitions": 2,
+                                       "uncommitted": 0})
         head = self.broker.ok("group", "list").decode().split("\n")[0]
-        self.assertEqual(head.split(), ["GROUP", "STATE", "MEMBERS", "TOTAL-LAG", "PARTITIONS"])
+        self.assertEqual(head.split(), ["GROUP", "STATE", "MEMBERS", "TOTAL-LAG", "PARTITIONS",
+                                        "UNCOMMITTED"])
+
+    def listed(self, group):
+        return next(row for row in self.json("group", "list") if row["group"] == group)
+
+    def test_nothing_committed_is_not_shown_as_no_lag(self):
+        topic, group = self.topic(2), self.new("g")
+        self.broker.ok("topic", "create", topic + "-empty", "-p", "1")
+        member = self.begin(topic, topic + "-empty", "-g", group, "-o", "end")
+        eventually(lambda: [m["partitions"] for m in self.members(group)] == [3])
+        row, description = self.listed(group), self.describe(group)
+        self.assertEqual((row["total_lag"], row["uncommitted"]), (None, 2))
+        self.assertEqual((description["total_lag"], description["uncommitted"]), (None, 2))
+        self.assertEqual([p["lag"] for p in description["partitions"]], [None] * 3)
+        self.assertIn("total lag not known, without 2 partitions",
+                      self.broker.run("group", "describe", group).err)
+        self.interrupt(member)
+        _, group = self.at(90, None, topic=topic)
+        member = self.begin(topic, "-g", group, "-o", "end")
+        eventually(lambda: len(member.printed) == 10)
+        row = self.listed(group)
+        self.assertEqual(row["uncommitted"], 1)
+        self.assertIsNotNone(row["total_lag"])
+        self.interrupt(member)
 
     def test_describe_shows_offsets_and_lag(self):
         topic, group = self.at(10, COUNT)
@@ -412,6 +437,29 @@ class Groups(unittest.TestCase):
         self.assertEqual([reset["undone_by"] for reset in resets[-2:]],
                          [resets[-1]["number"], None])
         self.assertIn(b"--to-offset 50", self.broker.ok("group", "describe", group, "--resets"))
+
+    def test_a_reset_that_changes_nothing_is_not_in_the_way_of_undo(self):
+        topic, group = self.at(10)
+        self.reset(group, "--topic", topic, "--to-offset", "50", "--execute")
+        result = self.broker.run("group", "reset-offsets", group, "--topic", topic, "--to-current",
+                                 "--execute")
+        self.assertEqual(result.code, 0)
+        self.assertIn("stood there already", result.err)
+        self.reset(group, "--undo", "--execute")
+        self.assertEqual(self.offsets(group), {(topic, 0): 10})
+
+    def test_undo_goes_past_what_was_deleted(self):
+        topic, group = self.at(10)
+        gone, other = self.topic(1), self.topic(1)
+        self.reset(group, "--topic", topic, "--topic", other, "--to-offset", "50", "--execute")
+        self.reset(group, "--topic", gone, "--to-offset", "50", "--execute")
+        self.broker.ok("topic", "delete", gone)
+        self.broker.ok("topic", "delete", other)
+        result = self.broker.run("group", "reset-offsets", group, "--undo", "--execute")
+        self.assertEqual(result.code, 0, result.err)
+        self.assertIn("reset 3 (--to-offset 50) is left out: its topics were deleted", result.err)
+        self.assertIn("partition 0 of a topic that was deleted since is left out", result.err)
+        self.assertEqual(self.offsets(group), {(topic, 0): 10})
 
     def test_undo_says_that_the_group_has_moved_on(self):
         topic, group = self.at(10)

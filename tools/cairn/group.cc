@@ -29,6 +29,10 @@ constexpr char kGroupExamples[] =
     "  cairn group reset-offsets billing --topic orders --to-datetime -1h\n"
     "  cairn group delete billing";
 constexpr char kListExamples[] =
+    "TOTAL-LAG counts the records after the committed offsets; UNCOMMITTED are partitions with "
+    "records and\n"
+    "without a committed offset, which it leaves out.\n"
+    "\n"
     "Examples:\n"
     "  cairn group list\n"
     "  cairn group list --format json | jq '.[] | select(.total_lag > 1000)'";
@@ -84,10 +88,10 @@ std::string AssignorName(client::GroupAssignor assignor) {
 absl::StatusOr<int> ListGroups(const GroupOptions&, Session& session) {
   ASSIGN_OR_RETURN(client::Admin admin, session.Ask());
   ASSIGN_OR_RETURN(const auto groups, admin.ListGroups());
-  Table table({"group", "state", "members", "total_lag", "partitions"});
+  Table table({"group", "state", "members", "total_lag", "partitions", "uncommitted"});
   for (const client::GroupSummary& group : groups) {
-    table.AddRow(
-        {group.group, StateName(group.state), group.members, group.total_lag, group.partitions});
+    table.AddRow({group.group, StateName(group.state), group.members,
+                  OptionalNumber(group.total_lag), group.partitions, group.uncommitted});
   }
   session.Print(table);
   return kExitOk;
@@ -108,10 +112,34 @@ std::optional<std::int64_t> Lag(const client::GroupPartitionDescription& partiti
       0, partition.log_end - std::max(*partition.committed, partition.log_start));
 }
 
-std::int64_t TotalLag(const client::GroupDescription& group) {
-  std::int64_t total = 0;
-  for (const auto& partition : group.partitions) total += Lag(partition).value_or(0);
+// What lies in a partition without a commit may be read or not: its members' rule decides.
+struct TotalLag {
+  std::optional<std::int64_t> records;  // nothing: not known of any partition
+  std::int64_t uncommitted = 0;         // partitions with records, and without a commit
+};
+
+TotalLag TotalLagOf(const client::GroupDescription& group) {
+  std::int64_t records = 0;
+  TotalLag total;
+  bool is_known = false;
+  for (const auto& partition : group.partitions) {
+    const std::optional<std::int64_t> lag = Lag(partition);
+    is_known |= lag.has_value();
+    records += lag.value_or(0);
+    if (!lag.has_value() && partition.log_start < partition.log_end) ++total.uncommitted;
+  }
+  if (is_known || total.uncommitted == 0) total.records = records;
   return total;
+}
+
+// "30, without 2 partitions that have no committed offset"
+std::string ToText(const TotalLag& total) {
+  std::string text =
+      total.records.has_value() ? absl::StrFormat("%d", *total.records) : "not known";
+  if (total.uncommitted == 0) return text;
+  return text + absl::StrFormat(", without %d partition%s that ha%s no committed offset",
+                                total.uncommitted, total.uncommitted == 1 ? "" : "s",
+                                total.uncommitted == 1 ? "s" : "ve");
 }
 
 // How long ago the first unread record was written. By this machine's clock, which may be behind
@@ -296,7 +324,10 @@ void DescribeJson(const client::GroupDescription& group, Timestamp now, std::str
   json.Key("state").Text(StateName(group.state));
   json.Key("epoch").Int(group.epoch);
   json.Key("assignor").Text(AssignorName(group.assignor));
-  json.Key("total_lag").Int(TotalLag(group));
+  const TotalLag total_lag = TotalLagOf(group);
+  json.Key("total_lag");
+  WriteNumber(json, total_lag.records);
+  json.Key("uncommitted").Int(total_lag.uncommitted);
   json.Key("partitions").BeginArray();
   for (const auto& partition : group.partitions) WriteJson(json, group, partition, now);
   json.EndArray();
@@ -322,9 +353,9 @@ absl::StatusOr<int> DescribeGroup(const GroupOptions& options, Session& session)
     DescribeJson(group, session.now, session.output.buffer());
     return kExitOk;
   }
-  Session::Say(absl::StrFormat("group %s: %s, %d member%s, total lag %d", group.group,
+  Session::Say(absl::StrFormat("group %s: %s, %d member%s, total lag %s", group.group,
                                StateName(group.state), group.members.size(),
-                               group.members.size() == 1 ? "" : "s", TotalLag(group)));
+                               group.members.size() == 1 ? "" : "s", ToText(TotalLagOf(group))));
   if (options.members) {
     session.Print(MemberTable(group));
   } else if (options.resets) {

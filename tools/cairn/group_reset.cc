@@ -205,6 +205,10 @@ class Resetter {
     const auto done = request.ok() ? admin.ResetOffsets(*request) : request.status();
     if (!done.ok()) return Fail(absl::StrFormat("group %s: %s", group, WhyNot(done.status())));
     TellMoved(planned, *done);
+    if (done->number == 0) {
+      return Session::Say(
+          absl::StrFormat("group %s: nothing was moved: its offsets stood there already", group));
+    }
     std::string line = absl::StrFormat("group %s: moved %d partition%s (reset %d)", group,
                                        planned.plan.rows.size(),
                                        planned.plan.rows.size() == 1 ? "" : "s", done->number);

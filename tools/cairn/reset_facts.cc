@@ -186,6 +186,11 @@ absl::Status ResetFacts::AddTopic(const std::string& topic,
 absl::Status ResetFacts::AddUndo(const client::GroupDescription& group, OfGroup& facts) {
   ASSIGN_OR_RETURN(const client::GroupResetDescription last, admin_.DescribeReset(group.group, 0));
   facts.undone = last.summary;
+  for (const client::GroupResetSummary& reset : group.resets) {
+    if (reset.number <= last.summary.number || reset.undone_by != 0 || reset.undoes != 0) continue;
+    facts.warnings.push_back(absl::StrFormat("reset %d (%s) is left out: its topics were deleted",
+                                             reset.number, reset.what));
+  }
   const Committed committed = CommittedOf(group);
   std::size_t moved_on = 0;
   for (const client::GroupOffsetChange& change : last.changes) {
