@@ -552,9 +552,11 @@ void GroupShard::Delete(const std::string& group, Done done) {
     if (found == nullptr) {
       refused = MakeError(ErrorCode::kUnknownGroup, absl::StrFormat("there is no group %s", group));
     } else if (!found->members.empty()) {
-      refused = MakeError(ErrorCode::kGroupNotEmpty,
-                          absl::StrFormat("group %s has %d members; stop them first", group,
-                                          found->members.size()));
+      refused =
+          MakeError(ErrorCode::kGroupNotEmpty,
+                    absl::StrFormat("group %s has %d member%s; stop %s first", group,
+                                    found->members.size(), found->members.size() == 1 ? "" : "s",
+                                    found->members.size() == 1 ? "it" : "them"));
     } else {
       round.Draft(group).Delete();
     }

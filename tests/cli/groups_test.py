@@ -194,6 +194,55 @@ class Groups(unittest.TestCase):
         self.assertEqual(member.wait(timeout=60), 0)
         self.assertIn(b"no topic '%s' yet" % topic.encode(), member.stderr.read())
 
+    def test_to_the_end_says_what_it_waits_for_when_it_holds_nothing(self):
+        topic, group = self.topic(1, count=3), self.new("g")
+        holder = self.begin(topic, "-g", group, "--instance-id", "holder")
+        eventually(lambda: len(holder.printed) == 3)
+        waiting = self.begin(topic, "-g", group, "-e")
+        line = waiting.stderr.readline().decode()
+        self.assertIn(f"group {group} has no partition for this member yet: 1 partition is held by",
+                      line)
+        self.assertIn("instance holder, session 45 s", line)
+        holder.send_signal(signal.SIGINT)  # keeps its place: it has an instance id
+        holder.wait(timeout=60)
+        waiting.send_signal(signal.SIGINT)
+        self.assertEqual((waiting.wait(timeout=60), waiting.stderr.read()), (0, b""))
+        waiting = self.begin(self.new("none") + "-*", "-g", self.new("g"), "-e")
+        self.assertIn(b"no topic that it reads is there yet", waiting.stderr.readline())
+        self.interrupt(waiting)
+
+    def test_ctrl_c_without_a_broker_says_what_it_waits_for_and_a_second_one_ends_it(self):
+        with Broker() as broker:
+            mine, Groups.broker = Groups.broker, broker
+            try:
+                topic, group = self.topic(1, count=3), self.new("g")
+                member = self.begin(topic, "-g", group)
+                eventually(lambda: len(member.printed) == 3)
+                broker.kill()
+                member.send_signal(signal.SIGINT)
+                line = member.stderr.readline().decode()
+                self.assertIn(f"leaving group {group}: waiting for broker {broker.address}", line)
+                self.assertIn("Ctrl-C again", line)
+                member.send_signal(signal.SIGINT)
+                self.assertEqual(member.wait(timeout=60), -signal.SIGINT)
+            finally:
+                Groups.broker = mine
+
+    def test_what_cannot_be_meant_is_wrong_usage(self):
+        topic, group = self.topic(1, count=1), self.new("g")
+        for arguments in (["-g", "two words"], ["-g", ""], ["-g", "__mine"], ["-g", "g" * 256],
+                          ["-g", group, "--session-timeout", "10ms"],
+                          ["-g", group, "--session-timeout", "31m"],
+                          ["-g", group, "--instance-id", "i" * 300],
+                          ["-g", group, "--instance-id", ""],
+                          ["__consumer_offsets", "-g", group], ["__*", "-g", group]):
+            result = self.broker.run("consume", topic, *arguments, "-e")
+            self.assertEqual(result.code, 2, (arguments, result.err))
+        for arguments in (["describe", "two words"], ["delete", "__mine"],
+                          ["reset-offsets", "two words", "--topic", topic, "--to-earliest"],
+                          ["reset-offsets", group, "--topic", topic, "--to-group", "two words"]):
+            self.refused(*arguments, code=2)
+
     # ---- list, describe, delete ----
 
     def test_list_shows_every_group(self):
@@ -366,7 +415,8 @@ class Groups(unittest.TestCase):
             err = self.refused("reset-offsets", group, *arguments, "--execute")
             self.assertIn("nothing was moved", err)
             self.assertEqual(self.offsets(group), before)
-            self.refused("reset-offsets", group, *arguments)  # and a dry run tells it, too
+            err = self.refused("reset-offsets", group, *arguments)  # and a dry run tells it, too
+            self.assertIn("nor would --execute", err)
 
     def test_to_where_another_group_is(self):
         topic, leader = self.at(10, 20, None)
@@ -394,17 +444,20 @@ class Groups(unittest.TestCase):
 
     def test_a_file_that_is_wrong_is_refused_with_line_and_field(self):
         topic, group = self.at(10)
-        for text, words in ((f"{topic},0,x\n", "line 1: offset 'x'"),
-                            (f"{topic},0,1\n{topic},0,2\n", "line 2"),
-                            (f"other,{topic},0,1\n", "no line for it"),
-                            ("", "no line with an offset"),
-                            ("gone,0,1\n", "gone"),
-                            (f"{topic},5,1\n", f"{topic}:5")):
-            err = self.refused("reset-offsets", group, "--from-file", self.file(text), "--execute")
+        for text, code, words in ((f"{topic},0,x\n", 2, "line 1: offset 'x'"),
+                                  (f"{topic},0,1\n{topic},0,2\n", 2, "line 2"),
+                                  (f"other,{topic},0,1\n", 1, "no line for it"),
+                                  ("", 2, "no line with an offset"),
+                                  ("gone,0,1\n", 1, "gone"),
+                                  (f"{topic},5,1\n", 1, f"{topic}:5")):
+            err = self.refused("reset-offsets", group, "--from-file", self.file(text), "--execute",
+                               code=code)
             self.assertIn(words, err)
         self.refused("reset-offsets", group, self.new("g"), "--from-file",
-                     self.file(f"{topic},0,1\n"))
+                     self.file(f"{topic},0,1\n"), code=2)
         self.refused("reset-offsets", group, "--from-file", "/gone.csv")
+        self.assertIn("/etc cannot be read: it is a directory",
+                      self.refused("reset-offsets", group, "--from-file", "/etc"))
         self.assertEqual(self.offsets(group), {(topic, 0): 10})
 
     def test_all_groups_move_together(self):
@@ -416,6 +469,29 @@ class Groups(unittest.TestCase):
                 self.reset("--all-groups", "--all-topics", "--shift-by", "-5", "--execute")
                 self.assertEqual((self.offsets(first), self.offsets(second)),
                                  ({(topic, 0): 5}, {(topic, 0): 15}))
+            finally:
+                Groups.broker = mine
+
+    def test_of_all_groups_those_without_anything_to_move_are_left_out(self):
+        with Broker() as broker:
+            mine, Groups.broker = Groups.broker, broker
+            try:
+                topic, first = self.at(10)
+                self.reset(first, "--topic", topic, "--to-offset", "20", "--execute")
+                empty, other = self.new("g"), self.new("t")
+                member = self.begin(other, "-g", empty)
+                eventually(lambda: self.members(empty))
+                for arguments in (["--all-topics", "--to-earliest"],
+                                  ["--topic", topic, "--shift-by", "-1"], ["--undo"]):
+                    for mode in ([], ["--execute"]):
+                        result = broker.run("group", "reset-offsets", "--all-groups", *arguments,
+                                            *mode)
+                        self.assertEqual(result.code, 0, result.err)
+                        self.assertIn(f"group {empty}: left out: it has no", result.err)
+                        self.assertNotIn("let go", result.err)  # nobody holds anything
+                self.assertEqual(self.offsets(first), {(topic, 0): 20})
+                member.send_signal(signal.SIGINT)
+                member.wait(timeout=60)
             finally:
                 Groups.broker = mine
 

@@ -69,8 +69,7 @@ struct ConsumeOptions {
   std::string out_of_range = "error";
   std::string format = "%v\\n";
   bool json = false;
-  std::optional<std::string> group, session_timeout;
-  std::string instance_id;
+  std::optional<std::string> group, session_timeout, instance_id;
 };
 
 using PartitionList = std::vector<client::OffsetsOfPartition>;
@@ -199,10 +198,13 @@ absl::StatusOr<int> ConsumeInGroup(const ConsumeOptions& options, const OffsetRa
                                    RecordFormat format, Session& session) {
   GroupConsumption wanted{.group = *options.group,
                           .topics = options.topics,
-                          .instance_id = options.instance_id,
+                          .instance_id = options.instance_id.value_or(""),
                           .session_timeout = std::nullopt,
                           .range = range,
                           .stop_at_end = options.stop_at_end};
+  if (options.instance_id.has_value() && options.instance_id->empty()) {
+    return UsageError("--instance-id is empty; without one leave it out");
+  }
   if (options.session_timeout.has_value()) {
     ASSIGN_OR_RETURN(wanted.session_timeout, ParseTimeout(*options.session_timeout));
   }
@@ -249,10 +251,8 @@ void AddGroupOptions(CLI::App& command, ConsumeOptions& options, CLI::Option& pa
   add("--session-timeout", options.session_timeout,
       "Not heard of for so long, it loses its partitions; default 45s", "DURATION")
       ->needs(group);
-  command
-      .add_option("--instance-id", options.instance_id,
-                  "A name to come back under, to the same partitions")
-      ->type_name("ID")
+  add("--instance-id", options.instance_id, "A name to come back under, to the same partitions",
+      "ID")
       ->needs(group);
 }
 

@@ -10,6 +10,7 @@
 #include "absl/strings/str_format.h"
 #include <CLI/CLI.hpp>
 
+#include "protocol/group_name.h"
 #include "protocol/status.h"
 #include "tools/cairn/commands.h"
 #include "tools/cairn/group_reset.h"
@@ -344,6 +345,7 @@ void DescribeJson(const client::GroupDescription& group, Timestamp now, std::str
 }
 
 absl::StatusOr<int> DescribeGroup(const GroupOptions& options, Session& session) {
+  RETURN_IF_ERROR(AsUsageError(CheckGroupName(options.group)));
   ASSIGN_OR_RETURN(client::Admin admin, session.Ask());
   ASSIGN_OR_RETURN(client::GroupDescription group, admin.DescribeGroup(options.group));
   std::sort(group.partitions.begin(), group.partitions.end(), [](const auto& a, const auto& b) {
@@ -367,6 +369,7 @@ absl::StatusOr<int> DescribeGroup(const GroupOptions& options, Session& session)
 }
 
 absl::StatusOr<int> DeleteGroup(const GroupOptions& options, Session& session) {
+  RETURN_IF_ERROR(AsUsageError(CheckGroupName(options.group)));
   ASSIGN_OR_RETURN(client::Admin admin, session.Change());
   RETURN_IF_ERROR(admin.DeleteGroup(options.group));
   if (session.json) {
