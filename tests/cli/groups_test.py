@@ -138,6 +138,16 @@ class Groups(unittest.TestCase):
             self.assertEqual(self.broker.ok("consume", topic, "-g", group, "-n", "1", "-o", begin),
                              b"7\n")
 
+    def test_where_nothing_is_committed_may_be_an_error(self):
+        topic, group = self.topic(1), self.new("g")
+        result = self.broker.run("consume", topic, "-g", group, "-e", "--out-of-range", "error")
+        self.assertEqual((result.code, result.out), (1, b""))
+        self.assertIn(f"{topic}:0", result.err)
+        self.assertEqual(self.broker.ok("consume", topic, "-g", group, "-n", "1",
+                                        "--out-of-range", "earliest"), b"0\n")
+        self.assertEqual(self.broker.run("consume", topic, "-g", group, "-o", "end",
+                                         "--out-of-range", "latest").code, 2)
+
     def test_ctrl_c_leaves_at_once_and_what_was_printed_is_committed(self):
         topic, group = self.topic(2), self.new("g")
         member = self.begin(topic, "-g", group)
@@ -323,6 +333,22 @@ class Groups(unittest.TestCase):
         self.refused("delete", group)
         self.interrupt(member)
         self.broker.ok("group", "delete", group)
+
+    def test_several_groups_are_described_and_deleted_together(self):
+        topic, first = self.at(10)
+        _, second = self.at(20, topic=topic)
+        both = self.json("group", "describe", first, second, first)
+        self.assertEqual([g["group"] for g in both], [first, second])
+        out = self.broker.ok("group", "describe", first, second).decode().splitlines()
+        self.assertEqual([line.split()[0] for line in out], ["GROUP", first, "GROUP", second])
+        everything = [g["group"] for g in self.json("group", "describe", "--all-groups")]
+        self.assertLessEqual({first, second}, set(everything))
+        self.refused("describe", code=2)
+        self.refused("delete", first, "--all-groups", code=2)
+        result = self.broker.run("group", "delete", first, "missing", second)
+        self.assertEqual((result.code, result.out.decode()),
+                         (1, f"deleted {first}\ndeleted {second}\n"))
+        self.assertIn("missing", result.err)
 
     # ---- reset-offsets ----
 

@@ -54,11 +54,12 @@ class PresentEnd {
  public:
   explicit PresentEnd(client::Admin admin) : admin_(std::move(admin)) {}
 
-  absl::StatusOr<bool> Reached(const client::Consumer& consumer) {
+  absl::StatusOr<bool> Reached(const client::Consumer& consumer, const RecordPrinter& printer) {
     const std::vector<client::GroupPartition> held = consumer.assignment();
     std::map<client::GroupPartition, Offset> ends;
     bool reached = !held.empty();
     for (const client::GroupPartition& partition : held) {
+      if (printer.HasFailed(partition.topic, partition.partition)) continue;
       ASSIGN_OR_RETURN(ends[partition], EndOf(partition));
       const auto position = consumer.Position(partition.topic, partition.partition);
       reached = reached && position.ok() && position->has_value() && **position >= ends[partition];
@@ -146,7 +147,7 @@ absl::Status PrintAll(const GroupConsumption& wanted, client::Consumer& consumer
     RETURN_IF_ERROR(printer.Step(consumer).status());
     if (!wanted.stop_at_end) continue;
     idle.Look(consumer, session);
-    ASSIGN_OR_RETURN(const bool reached, present_end.Reached(consumer));
+    ASSIGN_OR_RETURN(const bool reached, present_end.Reached(consumer, printer));
     if (reached) break;
   }
   return absl::OkStatus();
@@ -191,7 +192,7 @@ absl::StatusOr<client::AutoOffsetReset> AutoOffsetResetOf(const OffsetRange& ran
 absl::StatusOr<int> ConsumeAsMember(const GroupConsumption& wanted, RecordPrinter& printer,
                                     Session& session) {
   client::GroupOptions group;
-  ASSIGN_OR_RETURN(group.auto_offset_reset, AutoOffsetResetOf(wanted.range));
+  group.auto_offset_reset = wanted.begin;
   group.group = wanted.group;
   group.instance_id = wanted.instance_id;
   group.session_timeout = wanted.session_timeout.value_or(group.session_timeout);

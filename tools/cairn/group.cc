@@ -47,15 +47,17 @@ constexpr char kDescribeExamples[] =
     "  cairn group describe billing\n"
     "  cairn group describe billing --members\n"
     "  cairn group describe billing --resets\n"
+    "  cairn group describe --all-groups\n"
     "  cairn group describe billing --format json | jq .total_lag";
 constexpr char kDeleteExamples[] =
-    "Its committed offsets are gone. A group with members is not deleted.\n"
+    "Their committed offsets are gone. A group with members is not deleted.\n"
     "\n"
     "Examples:\n"
     "  cairn group delete billing";
 
 struct GroupOptions {
-  std::string group;
+  std::vector<std::string> groups;
+  bool all_groups = false;
   bool members = false;
   bool resets = false;
 };
@@ -344,17 +346,28 @@ void DescribeJson(const client::GroupDescription& group, Timestamp now, std::str
   out += '\n';
 }
 
-absl::StatusOr<int> DescribeGroup(const GroupOptions& options, Session& session) {
-  RETURN_IF_ERROR(AsUsageError(CheckGroupName(options.group)));
-  ASSIGN_OR_RETURN(client::Admin admin, session.Ask());
-  ASSIGN_OR_RETURN(client::GroupDescription group, admin.DescribeGroup(options.group));
-  std::sort(group.partitions.begin(), group.partitions.end(), [](const auto& a, const auto& b) {
-    return std::tie(a.topic, a.partition) < std::tie(b.topic, b.partition);
-  });
-  if (session.json) {
-    DescribeJson(group, session.now, session.output.buffer());
-    return kExitOk;
+// Those named, each once, or all there are.
+absl::StatusOr<std::vector<std::string>> GroupsOf(const GroupOptions& options,
+                                                  client::Admin& admin) {
+  if (options.groups.empty() != options.all_groups) {
+    return UsageError(options.all_groups
+                          ? "groups are named and --all-groups is given; it can only be one"
+                          : "which groups? Name them, or give --all-groups");
   }
+  std::vector<std::string> groups;
+  for (const std::string& group : options.groups) {
+    RETURN_IF_ERROR(AsUsageError(CheckGroupName(group)));
+    if (std::find(groups.begin(), groups.end(), group) == groups.end()) groups.push_back(group);
+  }
+  if (!options.all_groups) return groups;
+  ASSIGN_OR_RETURN(const auto all, admin.ListGroups());
+  for (const client::GroupSummary& group : all) groups.push_back(group.group);
+  if (groups.empty()) Session::Say("cairn: there are no groups");
+  return groups;
+}
+
+void DescribeText(const client::GroupDescription& group, const GroupOptions& options,
+                  Session& session) {
   Session::Say(absl::StrFormat("group %s: %s, %d member%s, total lag %s", group.group,
                                StateName(group.state), group.members.size(),
                                group.members.size() == 1 ? "" : "s", ToText(TotalLagOf(group))));
@@ -365,21 +378,67 @@ absl::StatusOr<int> DescribeGroup(const GroupOptions& options, Session& session)
   } else {
     session.Print(PartitionTable(group, session.now));
   }
+}
+
+absl::StatusOr<client::GroupDescription> Look(const std::string& name, client::Admin& admin) {
+  ASSIGN_OR_RETURN(client::GroupDescription group, admin.DescribeGroup(name));
+  std::sort(group.partitions.begin(), group.partitions.end(), [](const auto& a, const auto& b) {
+    return std::tie(a.topic, a.partition) < std::tie(b.topic, b.partition);
+  });
+  return group;
+}
+
+// One group is an object, several are an array.
+absl::StatusOr<int> DescribeGroups(const GroupOptions& options, Session& session) {
+  ASSIGN_OR_RETURN(client::Admin admin, session.Ask());
+  ASSIGN_OR_RETURN(const std::vector<std::string> names, GroupsOf(options, admin));
+  std::vector<client::GroupDescription> groups;
+  for (const std::string& name : names) {
+    ASSIGN_OR_RETURN(client::GroupDescription group, Look(name, admin));
+    groups.push_back(std::move(group));
+  }
+  const bool is_array = session.json && (options.all_groups || groups.size() != 1);
+  std::string& out = session.output.buffer();
+  if (is_array) out += '[';
+  for (const client::GroupDescription& group : groups) {
+    if (!session.json) {
+      DescribeText(group, options, session);
+      RETURN_IF_ERROR(session.output.Flush());
+      continue;
+    }
+    if (is_array && &group != &groups.front()) out += ',';
+    DescribeJson(group, session.now, out);
+  }
+  if (is_array) out += "]\n";
   return kExitOk;
 }
 
-absl::StatusOr<int> DeleteGroup(const GroupOptions& options, Session& session) {
-  RETURN_IF_ERROR(AsUsageError(CheckGroupName(options.group)));
-  ASSIGN_OR_RETURN(client::Admin admin, session.Change());
-  RETURN_IF_ERROR(admin.DeleteGroup(options.group));
+void TellDeleted(const std::string& group, Session& session) {
   if (session.json) {
     JsonWriter json(session.output.buffer());
-    json.BeginObject().Key("group").Text(options.group).Key("result").Text("deleted").EndObject();
+    json.BeginObject().Key("group").Text(group).Key("result").Text("deleted").EndObject();
     session.output.Write("\n");
   } else {
-    session.output.Write(absl::StrFormat("deleted %s\n", options.group));
+    session.output.Write(absl::StrFormat("deleted %s\n", group));
   }
-  return kExitOk;
+}
+
+// One that cannot be deleted does not keep the others.
+absl::StatusOr<int> DeleteGroups(const GroupOptions& options, Session& session) {
+  ASSIGN_OR_RETURN(client::Admin admin, session.Change());
+  ASSIGN_OR_RETURN(const std::vector<std::string> names, GroupsOf(options, admin));
+  int exit_code = kExitOk;
+  for (const std::string& name : names) {
+    const absl::Status deleted = admin.DeleteGroup(name);
+    if (deleted.ok()) {
+      TellDeleted(name, session);
+      continue;
+    }
+    if (names.size() == 1) return deleted;
+    Session::Say(absl::StrFormat("cairn: %s", std::string(session.Explain(deleted).message())));
+    exit_code = kExitFailed;
+  }
+  return exit_code;
 }
 
 using GroupCommand = absl::StatusOr<int> (*)(const GroupOptions&, Session&);
@@ -394,8 +453,9 @@ CLI::App* AddCommand(CLI::App& group, const char* name, const char* what, const 
   return command;
 }
 
-void AddName(CLI::App& command, GroupOptions& options) {
-  command.add_option("group", options.group, "The group")->required()->type_name("GROUP");
+void AddNames(CLI::App& command, GroupOptions& options) {
+  command.add_option("groups", options.groups, "The groups")->type_name("GROUP");
+  command.add_flag("--all-groups", options.all_groups, "All groups there are");
 }
 
 }  // namespace
@@ -409,17 +469,17 @@ void AddGroup(CLI::App& app, Run& chosen) {
 
   AddCommand(group, "list", "List groups", kListExamples, options, ListGroups, chosen);
 
-  CLI::App* describe = AddCommand(group, "describe", "A group's offsets, lag and members",
-                                  kDescribeExamples, options, DescribeGroup, chosen);
-  AddName(*describe, *options);
+  CLI::App* describe = AddCommand(group, "describe", "Groups' offsets, lag and members",
+                                  kDescribeExamples, options, DescribeGroups, chosen);
+  AddNames(*describe, *options);
   CLI::Option* members =
       describe->add_flag("--members", options->members, "Who is in it, and holds what");
   describe->add_flag("--resets", options->resets, "The last times its offsets were moved")
       ->excludes(members);
 
-  AddName(*AddCommand(group, "delete", "Delete a group and its offsets", kDeleteExamples, options,
-                      DeleteGroup, chosen),
-          *options);
+  AddNames(*AddCommand(group, "delete", "Delete groups and their offsets", kDeleteExamples, options,
+                       DeleteGroups, chosen),
+           *options);
 
   AddResetOffsets(group, chosen);
 }
