@@ -37,6 +37,11 @@ std::optional<Timestamp> TimeFromWire(std::int64_t time) {
   return Timestamp(time);
 }
 
+std::optional<std::int64_t> LagFromWire(std::int64_t lag) {
+  if (lag < 0) return std::nullopt;
+  return lag;
+}
+
 GroupMemberDescription FromWire(const wire::GroupMember& from) {
   GroupMemberDescription member;
   if (from.id() != nullptr) member.id = MemberFromWire(*from.id());
@@ -166,8 +171,9 @@ absl::StatusOr<std::vector<GroupSummary>> Admin::ListGroups() {
             groups.push_back({.group = Text(group.group()),
                               .state = FromWire(group.state()),
                               .members = group.members(),
-                              .total_lag = group.total_lag(),
-                              .partitions = group.partitions()});
+                              .total_lag = LagFromWire(group.total_lag()),
+                              .partitions = group.partitions(),
+                              .uncommitted = group.uncommitted()});
           });
           more = reply.more();
         }));

@@ -22,8 +22,10 @@ struct GroupSummary {
   std::string group;
   GroupState state = GroupState::kEmpty;
   std::int32_t members = 0;
-  std::int64_t total_lag = 0;   // records
-  std::int32_t partitions = 0;  // with a committed offset or an owner
+  // Records, in partitions with a committed offset; nothing: not known of any of them.
+  std::optional<std::int64_t> total_lag;
+  std::int32_t partitions = 0;   // with a committed offset or an owner
+  std::int32_t uncommitted = 0;  // of those: with records, and without a committed offset
 };
 
 struct GroupMemberDescription {
@@ -86,7 +88,7 @@ struct GroupResetRequest {
 };
 
 struct GroupReset {
-  std::int64_t number = 0;
+  std::int64_t number = 0;                 // 0: no offset changed, and nothing is kept
   std::vector<GroupOffsetChange> changes;  // with the offsets that were replaced
 };
 

@@ -8,6 +8,7 @@
 
 #include "client/deadline.h"
 #include "client/detached.h"
+#include "protocol/group_name.h"
 #include "protocol/limits.h"
 #include "protocol/status.h"
 
@@ -65,22 +66,16 @@ absl::Status FirstErrorOf(const absl::Status& status,
 }  // namespace
 
 absl::Status CheckGroupOptions(const GroupOptions& options) {
-  const auto is_plain = [](std::string_view text) {
-    return std::all_of(text.begin(), text.end(), [](char c) { return c >= ' ' && c <= '~'; });
-  };
-  if (options.group.empty() || options.group.size() > kGroupNameBytesMax ||
-      !is_plain(options.group) || IsInternalTopicName(options.group)) {
-    return absl::InvalidArgumentError(absl::StrFormat(
-        "a group's name has 1 to %d bytes of printable ASCII and does not begin with \"__\"",
-        kGroupNameBytesMax));
-  }
+  RETURN_IF_ERROR(CheckGroupName(options.group));
   if (options.instance_id.size() > kInstanceIdBytesMax) {
-    return absl::InvalidArgumentError(
-        absl::StrFormat("an instance_id has at most %d bytes", kInstanceIdBytesMax));
+    return absl::InvalidArgumentError(absl::StrFormat("an instance_id has at most %d bytes, not %d",
+                                                      kInstanceIdBytesMax,
+                                                      options.instance_id.size()));
   }
   if (options.session_timeout < kSessionTimeoutMin ||
       options.session_timeout > kSessionTimeoutMax) {
-    return absl::InvalidArgumentError("session_timeout is from 1 s to 30 min");
+    return absl::InvalidArgumentError(absl::StrFormat(
+        "session_timeout is from 1 s to 30 min, not %d ms", options.session_timeout.count()));
   }
   if (options.auto_commit && options.auto_commit_interval < Duration(1)) {
     return absl::InvalidArgumentError("auto_commit_interval is at least 1 ms");

@@ -80,6 +80,7 @@ void Connection::Close() {
   if (phase_ == Phase::kClosed) return;
   const auto self = shared_from_this();
   phase_ = Phase::kClosed;
+  *peer_left_ = true;
   subscriptions_.Clear();
   stream_.Close();
   table_.Remove(*this);
@@ -209,6 +210,7 @@ bool Connection::ReadMore(std::size_t& budget) {
   }
   if (moved->end) {
     peer_done_ = true;
+    *peer_left_ = true;
     Finish(absl::OkStatus());
     return false;
   }

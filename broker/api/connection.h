@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <chrono>
 #include <cstdint>
 #include <memory>
@@ -79,6 +80,9 @@ class Connection final : public AckSink, public std::enable_shared_from_this<Con
   void Push(flatbuffers::Offset<Table> body) {
     if (FitsControl(0)) FinishFrame(builder(), 0, body, 0, out_.control());
   }
+  // True from when the peer has closed its side, or the connection has ended: for work that is not
+  // to be done once nobody waits for it. May be kept and read by any thread.
+  std::shared_ptr<const std::atomic<bool>> peer_left() const { return peer_left_; }
   // Counts a request that is answered later: by Acknowledge, or by a task that calls Answered().
   void Expect() { ++in_flight_; }
   void Answered() { --in_flight_; }
@@ -150,6 +154,7 @@ class Connection final : public AckSink, public std::enable_shared_from_this<Con
   bool readable_ = true;  // for all we know
   bool waits_readable_ = false;
   bool peer_done_ = false;  // nothing more will come from there
+  const std::shared_ptr<std::atomic<bool>> peer_left_ = std::make_shared<std::atomic<bool>>(false);
 
   Outbox out_;
   bool waits_writable_ = false;

@@ -79,6 +79,12 @@ absl::Status CheckTopics(const std::vector<std::string>& topics) {
                                      kGroupTopicsMax, topics.size()));
   }
   for (const std::string& topic : topics) {
+    if (IsInternalTopicName(topic)) {
+      return MakeError(ErrorCode::kInternalTopic,
+                       absl::StrFormat("'%s': what begins with \"__\" is the broker's own, and no "
+                                       "group reads it; read it without a group",
+                                       topic));
+    }
     if (!topic.empty() && topic.size() <= kTopicNameBytesMax) continue;
     return MakeError(ErrorCode::kInvalidRequest,
                      absl::StrFormat("a topic's name or pattern of %d bytes: 1 to %d are possible",

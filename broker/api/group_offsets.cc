@@ -1,5 +1,7 @@
 // The offsets of consumer groups: commits and resets.
 
+#include <algorithm>
+#include <memory>
 #include <set>
 #include <string>
 #include <utility>
@@ -64,6 +66,14 @@ std::vector<wire::OffsetChange> ToWire(const std::vector<OffsetChange>& changes)
   return out;
 }
 
+// It stands, does not take one back itself, and some of its topics are still there.
+bool CanBeTakenBack(const OffsetReset& reset, const ServedTopics& topics) {
+  if (reset.undone_by != 0 || reset.undoes != 0) return false;
+  return std::any_of(reset.changes.begin(), reset.changes.end(), [&](const OffsetChange& change) {
+    return topics.Find(change.partition).ok();
+  });
+}
+
 }  // namespace
 
 void HandleCommitOffsets(const Request& request, const wire::CommitOffsets& asked) {
@@ -103,6 +113,7 @@ void HandleResetOffsets(const Request& request, const wire::ResetOffsets& asked)
   reset.undoes = asked.undoes();
   reset.force = asked.force();
   reset.timeout = timeout;
+  reset.asker_left = request.connection.peer_left();
   if (asked.changes() != nullptr) {
     for (const wire::OffsetChange* each : *asked.changes()) {
       OffsetChange& change = reset.changes.emplace_back();
@@ -133,10 +144,10 @@ void HandleDescribeReset(const Request& request, const wire::DescribeReset& aske
   const auto& resets = picture->group.resets;
   auto found = resets.find(asked.number());
   if (asked.number() == 0) {
-    // The last one that stands, and does not take one back itself.
+    const std::shared_ptr<const ServedTopics> topics = connection.services().partitions.Load();
     found = resets.end();
     for (auto it = resets.begin(); it != resets.end(); ++it) {
-      if (it->second.undone_by == 0 && it->second.undoes == 0) found = it;
+      if (CanBeTakenBack(it->second, *topics)) found = it;
     }
   }
   if (found == resets.end()) {

@@ -40,12 +40,15 @@ std::vector<TopicPartition> PartitionsOf(const Group& group) {
 
 // ---- the list ----
 
+constexpr std::int64_t kLagNotKnown = -1;
+
 struct Summary {
   std::string name;
   wire::GroupState state;
   std::int32_t members;
   std::int64_t total_lag;
   std::int32_t partitions;
+  std::int32_t uncommitted;
 };
 struct Summaries {
   std::vector<Summary> groups;
@@ -54,14 +57,28 @@ struct Summaries {
 
 Summary Summarize(std::string name, const GroupShard::Picture& picture,
                   const ServedTopics& topics) {
+  const Group& group = picture.group;
+  const std::vector<TopicPartition> partitions = PartitionsOf(group);
   std::int64_t lag = 0;
-  for (const auto& [id, row] : picture.group.offsets) {
+  std::int32_t uncommitted = 0;
+  for (const TopicPartition& id : partitions) {
     const auto place = topics.Find(id);
-    if (place.ok()) lag += LagOf((*place->partition)->ends(), row.offset);
+    if (!place.ok()) continue;
+    const Partition::Ends ends = (*place->partition)->ends();
+    const auto committed = group.offsets.find(id);
+    if (committed != group.offsets.end()) {
+      lag += LagOf(ends, committed->second.offset);
+    } else if (ends.log_start < ends.committed_end) {
+      ++uncommitted;  // where its members begin there is their affair
+    }
   }
-  return {std::move(name), StateOf(picture),
-          static_cast<std::int32_t>(picture.group.members.size()), lag,
-          static_cast<std::int32_t>(PartitionsOf(picture.group).size())};
+  const bool is_known = uncommitted == 0 || !group.offsets.empty();
+  return {std::move(name),
+          StateOf(picture),
+          static_cast<std::int32_t>(group.members.size()),
+          is_known ? lag : kLagNotKnown,
+          static_cast<std::int32_t>(partitions.size()),
+          uncommitted};
 }
 
 Summaries SummarizeAll(const Services& services, const std::string& after) {
@@ -83,7 +100,8 @@ void Encode(Connection& on, std::uint64_t correlation, const Summaries& summarie
   std::vector<flatbuffers::Offset<wire::GroupSummary>> groups;
   for (const Summary& each : summaries.groups) {
     groups.push_back(wire::CreateGroupSummary(builder, ToWire(builder, each.name), each.state,
-                                              each.members, each.total_lag, each.partitions));
+                                              each.members, each.total_lag, each.partitions,
+                                              each.uncommitted));
   }
   on.Reply(correlation,
            wire::CreateGroupsReply(builder, builder.CreateVector(groups), summaries.more));

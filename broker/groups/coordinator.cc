@@ -8,7 +8,7 @@
 #include "broker/runtime/logging.h"
 #include "broker/runtime/parallel.h"
 #include "protocol/error_code.h"
-#include "protocol/limits.h"
+#include "protocol/group_name.h"
 #include "protocol/status.h"
 #include "xxhash.h"
 
@@ -21,22 +21,6 @@ constexpr std::chrono::milliseconds kTick{100};
 constexpr std::chrono::milliseconds kHeldUp{500};
 
 }  // namespace
-
-absl::Status CheckGroupName(std::string_view name) {
-  const auto refuse = [&](std::string_view rule) {
-    return MakeError(
-        ErrorCode::kInvalidRequest,
-        absl::StrFormat("'%s' cannot be the name of a group: %s", name.substr(0, 300), rule));
-  };
-  if (name.empty() || name.size() > kGroupNameBytesMax) {
-    return refuse(absl::StrFormat("it has 1 to %d bytes", kGroupNameBytesMax));
-  }
-  const bool printable =
-      std::all_of(name.begin(), name.end(), [](char c) { return c > ' ' && c <= '~'; });
-  if (!printable) return refuse("it consists of printable ASCII, without blanks");
-  if (name.substr(0, 2) == "__") return refuse("names that begin with \"__\" are the broker's");
-  return absl::OkStatus();
-}
 
 GroupCoordinator::GroupCoordinator(const PartitionMap& map, HelperPool& helpers, AppendClock& clock)
     : helpers_(helpers), clock_(clock), topics_(map) {}

@@ -62,8 +62,4 @@ class GroupCoordinator {
   std::thread watch_;
 };
 
-// 1 to kGroupNameBytesMax bytes of printable ASCII that do not begin with "__".
-//   ErrorCode::kInvalidRequest  names the rule that is broken
-absl::Status CheckGroupName(std::string_view name);
-
 }  // namespace cairn::broker

@@ -299,19 +299,17 @@ void GroupDraft::Commit(const OffsetCommit& commit, Timestamp now) {
 
 std::int64_t GroupDraft::Reset(std::span<OffsetChange> changes, std::string what,
                                std::int64_t undoes, Timestamp now) {
-  const std::int64_t number = group_.next_reset++;
+  FindReplaced(changes);
+  const bool is_kept =
+      undoes != 0 || std::any_of(changes.begin(), changes.end(), [](const OffsetChange& change) {
+        return change.old_offset != change.new_offset;
+      });
+  if (!is_kept && group_.epoch == 0) return 0;  // nor does a group come into being
   ++group_.epoch;
-  for (OffsetChange& change : changes) {
+  for (const OffsetChange& change : changes) {
     const auto before = group_.offsets.find(change.partition);
     CommittedOffset row;
-    if (before != group_.offsets.end()) {
-      row.trimmed = before->second.trimmed;
-      change.old_offset = before->second.offset;
-      change.old_leader_epoch = before->second.leader_epoch;
-    } else {
-      change.old_offset = kNoOffset;
-      change.old_leader_epoch = kNoEpoch;
-    }
+    if (before != group_.offsets.end()) row.trimmed = before->second.trimmed;
     if (change.new_offset == kNoOffset) {
       ForgetOffset(change.partition);
     } else {
@@ -324,6 +322,24 @@ std::int64_t GroupDraft::Reset(std::span<OffsetChange> changes, std::string what
     const MemberId target = holding->second.target;
     SetHolding(change.partition, {target, target, group_.epoch});
   }
+  const std::int64_t number =
+      is_kept ? Remember(changes, std::move(what), undoes, now) : std::int64_t{0};
+  WriteGroup();
+  return number;
+}
+
+void GroupDraft::FindReplaced(std::span<OffsetChange> changes) const {
+  for (OffsetChange& change : changes) {
+    const auto before = group_.offsets.find(change.partition);
+    const bool found = before != group_.offsets.end();
+    change.old_offset = found ? before->second.offset : kNoOffset;
+    change.old_leader_epoch = found ? before->second.leader_epoch : kNoEpoch;
+  }
+}
+
+std::int64_t GroupDraft::Remember(std::span<const OffsetChange> changes, std::string what,
+                                  std::int64_t undoes, Timestamp now) {
+  const std::int64_t number = group_.next_reset++;
   const auto undone = group_.resets.find(undoes);
   if (undone != group_.resets.end()) {
     OffsetReset row = undone->second;
@@ -335,7 +351,6 @@ std::int64_t GroupDraft::Reset(std::span<OffsetChange> changes, std::string what
     records_.push_back(ResetForgotten(name_, group_.resets.begin()->first));
     group_.resets.erase(group_.resets.begin());
   }
-  WriteGroup();
   return number;
 }
 

@@ -85,8 +85,8 @@ class GroupDraft {
   void Commit(const OffsetCommit& commit, Timestamp now);
 
   // Moves offsets, and those who are to hold the partitions get them under a new epoch, whoever
-  // holds them now. Gives the number under which what was replaced is kept. `changes` get their
-  // old offsets.
+  // holds them now. Gives the number under which what was replaced is kept; 0: no offset changed,
+  // and so there is nothing to keep. `changes` get their old offsets.
   std::int64_t Reset(std::span<OffsetChange> changes, std::string what, std::int64_t undoes,
                      Timestamp now);
 
@@ -103,6 +103,9 @@ class GroupDraft {
   void SetOffset(const TopicPartition& id, const CommittedOffset& row);
   void ForgetOffset(const TopicPartition& id);
   void SetReset(std::int64_t number, OffsetReset row);
+  void FindReplaced(std::span<OffsetChange> changes) const;
+  std::int64_t Remember(std::span<const OffsetChange> changes, std::string what,
+                        std::int64_t undoes, Timestamp now);
   void WriteGroup();
   void ReplaceMember(const MemberId& before, const MemberId& by);
   void DeleteIfNothing();

@@ -11,6 +11,24 @@
 #include "protocol/status.h"
 
 namespace cairn::broker {
+namespace {
+
+absl::Status NobodyWaits(const std::string& name) {
+  return MakeError(ErrorCode::kTimedOut,
+                   absl::StrFormat("nothing was reset: the connection that asked for the reset of "
+                                   "group %s ended while it waited for members",
+                                   name));
+}
+
+std::string NameOf(const MemberId& id, const GroupMember& member) {
+  std::string text = absl::StrFormat("%s (%s at %s", ToString(id), member.client_id, member.host);
+  if (!member.instance_id.empty()) {
+    text += absl::StrFormat(", instance %s", member.instance_id);
+  }
+  return text + ')';
+}
+
+}  // namespace
 
 absl::Status GroupShard::CheckChanges(const ResetRequest& request) const {
   const std::shared_ptr<const KnownTopics> topics = rooms_.topics.Load();
@@ -47,10 +65,7 @@ void GroupShard::Reset(ResetRequest request, OnReset done) {
     Live& live = live_[name];
     if (live.reset.has_value() || !stopped_.ok()) {
       absl::Status why = stopped_;
-      if (why.ok()) {
-        why = MakeError(ErrorCode::kResetUnderWay,
-                        absl::StrFormat("another reset of group %s waits for its members", name));
-      }
+      if (why.ok()) why = WhyUnderWay(name, *live.reset);
       round.OnDone([done = std::move(done), why = std::move(why)](const absl::Status&) mutable {
         done(std::move(why));
       });
@@ -59,10 +74,18 @@ void GroupShard::Reset(ResetRequest request, OnReset done) {
     for (const OffsetChange& change : request.changes) live.withheld.insert(change.partition);
     const SteadyTime deadline = std::chrono::steady_clock::now() + request.timeout;
     live.reset.emplace(PendingReset{std::move(request), std::move(done), deadline});
-    look_at_ = std::min(look_at_, deadline);
+    look_at_ = SteadyTime::min();  // whether it is wanted, too
     if (MayReset(round.Draft(name).group(), *live.reset)) return DecideReset(round, name);
     round.Reassign(name);  // those who hold them are told to let go
   });
+}
+
+absl::Status GroupShard::WhyUnderWay(const std::string& name, const PendingReset& reset) const {
+  const std::string_view what = reset.deciding
+                                    ? "is just being written; try again"
+                                    : "waits for members to let go; try again when that is over";
+  return MakeError(ErrorCode::kResetUnderWay,
+                   absl::StrFormat("another reset of group %s %s", name, what));
 }
 
 bool GroupShard::MayReset(const Group& group, const PendingReset& reset) const {
@@ -77,6 +100,7 @@ bool GroupShard::MayReset(const Group& group, const PendingReset& reset) const {
 void GroupShard::DecideReset(GroupRound& round, const std::string& name) {
   Live& live = live_.at(name);
   PendingReset& reset = *live.reset;
+  if (!reset.is_wanted()) return EndReset(round, name, NobodyWaits(name));
   reset.deciding = true;
   live.withheld.clear();
   ResetDone outcome;
@@ -131,27 +155,33 @@ std::string GroupShard::HoldersOf(const Group& group, const PendingReset& reset)
     if (holding == group.holdings.end() || holding->second.owner == kNoMember) continue;
     const auto member = group.members.find(holding->second.owner);
     if (member == group.members.end()) continue;
-    holders.insert(absl::StrFormat("%s (%s)", ToString(member->first), member->second.client_id));
+    holders.insert(NameOf(member->first, member->second));
   }
   return absl::StrJoin(holders, ", ");
 }
 
-// With `why` OK: its time is over.
+// With `why` OK: if its time is over, or nobody wants it any more.
 void GroupShard::CancelReset(const std::string& name, const absl::Status& why) {
   Submit([this, name, why](GroupRound& round) {
     const auto live = live_.find(name);
     if (live == live_.end() || !live->second.reset.has_value()) return;
-    PendingReset& reset = *live->second.reset;
+    const PendingReset& reset = *live->second.reset;
     if (reset.deciding) return;
-    if (why.ok() && reset.deadline > std::chrono::steady_clock::now()) return;
-    round.OnDone([done = std::move(reset.done),
-                  because = why.ok() ? TookTooLong(round, name)
-                                     : why](const absl::Status&) mutable { done(because); });
-    live->second.reset.reset();
-    live->second.withheld.clear();
-    round.Reassign(name);
-    DropIfIdle(name);
+    if (!why.ok()) return EndReset(round, name, why);
+    if (!reset.is_wanted()) return EndReset(round, name, NobodyWaits(name));
+    if (reset.deadline > std::chrono::steady_clock::now()) return;
+    EndReset(round, name, TookTooLong(round, name));
   });
+}
+
+void GroupShard::EndReset(GroupRound& round, const std::string& name, const absl::Status& why) {
+  Live& live = live_.at(name);
+  round.OnDone(
+      [done = std::move(live.reset->done), why](const absl::Status&) mutable { done(why); });
+  live.reset.reset();
+  live.withheld.clear();
+  round.Reassign(name);  // what was withheld is given out again, from where it stood
+  DropIfIdle(name);
 }
 
 absl::Status GroupShard::TookTooLong(const GroupRound& round, const std::string& name) const {
@@ -160,7 +190,7 @@ absl::Status GroupShard::TookTooLong(const GroupRound& round, const std::string&
   return MakeError(
       ErrorCode::kTimedOut,
       absl::StrFormat("nothing was reset: after %d ms these members of group %s still work on "
-                      "records of the partitions: %s; try again, or do not wait for them (force)",
+                      "records of the partitions: %s; try again, or do not wait for them (--force)",
                       reset.request.timeout.count(), name,
                       HoldersOf(group == nullptr ? Group() : *group, reset)));
 }

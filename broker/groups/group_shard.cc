@@ -334,7 +334,8 @@ void GroupShard::Expire(SteadyTime now) {
         if (is_over(session.deadline)) over.emplace_back(name, id);
       }
       if (!live.reset.has_value() || live.reset->deciding) continue;
-      if (is_over(live.reset->deadline)) resets_over.push_back(name);
+      look_at_ = now;  // nobody says that who asked has left
+      if (live.reset->deadline <= now || !live.reset->is_wanted()) resets_over.push_back(name);
     }
   }
   for (const auto& [name, id] : over) {
@@ -551,9 +552,11 @@ void GroupShard::Delete(const std::string& group, Done done) {
     if (found == nullptr) {
       refused = MakeError(ErrorCode::kUnknownGroup, absl::StrFormat("there is no group %s", group));
     } else if (!found->members.empty()) {
-      refused = MakeError(ErrorCode::kGroupNotEmpty,
-                          absl::StrFormat("group %s has %d members; stop them first", group,
-                                          found->members.size()));
+      refused =
+          MakeError(ErrorCode::kGroupNotEmpty,
+                    absl::StrFormat("group %s has %d member%s; stop %s first", group,
+                                    found->members.size(), found->members.size() == 1 ? "" : "s",
+                                    found->members.size() == 1 ? "it" : "them"));
     } else {
       round.Draft(group).Delete();
     }

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <chrono>
 #include <cstdint>
 #include <deque>
@@ -107,16 +108,20 @@ class GroupShard : public std::enable_shared_from_this<GroupShard> {
     std::int64_t undoes = 0;
     bool force = false;
     std::chrono::milliseconds timeout{0};
+    // True: who asked has gone, so that nobody wants it any more. Null: nobody who could go.
+    std::shared_ptr<const std::atomic<bool>> asker_left;
   };
   struct ResetDone {
     std::int64_t number = 0;
     std::vector<OffsetChange> changes;
   };
   using OnReset = absl::AnyInvocable<void(absl::StatusOr<ResetDone>)>;
-  // Waits until those who hold one of the partitions have let go, and moves all offsets at once.
+  // Waits until those who hold one of the partitions have let go, and moves all offsets at once. It
+  // belongs to who asked: once that one has left, nothing is moved.
   //   ErrorCode::kResetUnderWay     another one waits
   //   ErrorCode::kUnknownTopic, kUnknownPartition, kInvalidRequest
-  //   ErrorCode::kTimedOut          somebody still holds one; nothing has changed
+  //   ErrorCode::kTimedOut          somebody still holds one, or nobody waits for it any more;
+  //                                 nothing has changed
   void Reset(ResetRequest request, OnReset done);
 
   // A topic was created, altered or deleted.
@@ -156,6 +161,8 @@ class GroupShard : public std::enable_shared_from_this<GroupShard> {
     OnReset done;
     SteadyTime deadline;
     bool deciding = false;  // a round takes it up
+
+    bool is_wanted() const { return request.asker_left == nullptr || !*request.asker_left; }
   };
   // What of a group is not remembered.
   struct Live {
@@ -205,6 +212,8 @@ class GroupShard : public std::enable_shared_from_this<GroupShard> {
   bool MayReset(const Group& group, const PendingReset& reset) const;
   void DecideReset(GroupRound& round, const std::string& name);
   void CancelReset(const std::string& name, const absl::Status& why);
+  void EndReset(GroupRound& round, const std::string& name, const absl::Status& why);
+  absl::Status WhyUnderWay(const std::string& name, const PendingReset& reset) const;
   absl::Status TookTooLong(const GroupRound& round, const std::string& name) const;
   void TryResets(const GroupRound& round);
   std::string HoldersOf(const Group& group, const PendingReset& reset) const;

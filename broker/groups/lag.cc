@@ -25,9 +25,8 @@ Timestamp FirstIn(ByteView bytes, Offset from) {
 
 }  // namespace
 
-std::int64_t LagOf(const Partition::Ends& ends, std::optional<Offset> committed) {
-  if (!committed.has_value()) return 0;
-  return std::max<std::int64_t>(0, ends.committed_end - std::max(*committed, ends.log_start));
+std::int64_t LagOf(const Partition::Ends& ends, Offset committed) {
+  return std::max<std::int64_t>(0, ends.committed_end - std::max(committed, ends.log_start));
 }
 
 Timestamp FirstUnread(Partition& partition, Offset offset) {

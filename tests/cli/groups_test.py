@@ -138,6 +138,16 @@ class Groups(unittest.TestCase):
             self.assertEqual(self.broker.ok("consume", topic, "-g", group, "-n", "1", "-o", begin),
                              b"7\n")
 
+    def test_where_nothing_is_committed_may_be_an_error(self):
+        topic, group = self.topic(1), self.new("g")
+        result = self.broker.run("consume", topic, "-g", group, "-e", "--out-of-range", "error")
+        self.assertEqual((result.code, result.out), (1, b""))
+        self.assertIn(f"{topic}:0", result.err)
+        self.assertEqual(self.broker.ok("consume", topic, "-g", group, "-n", "1",
+                                        "--out-of-range", "earliest"), b"0\n")
+        self.assertEqual(self.broker.run("consume", topic, "-g", group, "-o", "end",
+                                         "--out-of-range", "latest").code, 2)
+
     def test_ctrl_c_leaves_at_once_and_what_was_printed_is_committed(self):
         topic, group = self.topic(2), self.new("g")
         member = self.begin(topic, "-g", group)
@@ -194,15 +204,89 @@ class Groups(unittest.TestCase):
         self.assertEqual(member.wait(timeout=60), 0)
         self.assertIn(b"no topic '%s' yet" % topic.encode(), member.stderr.read())
 
+    def test_to_the_end_says_what_it_waits_for_when_it_holds_nothing(self):
+        topic, group = self.topic(1, count=3), self.new("g")
+        holder = self.begin(topic, "-g", group, "--instance-id", "holder")
+        eventually(lambda: len(holder.printed) == 3)
+        waiting = self.begin(topic, "-g", group, "-e")
+        line = waiting.stderr.readline().decode()
+        self.assertIn(f"group {group} has no partition for this member yet: 1 partition is held by",
+                      line)
+        self.assertIn("instance holder, session 45 s", line)
+        holder.send_signal(signal.SIGINT)  # keeps its place: it has an instance id
+        holder.wait(timeout=60)
+        waiting.send_signal(signal.SIGINT)
+        self.assertEqual((waiting.wait(timeout=60), waiting.stderr.read()), (0, b""))
+        waiting = self.begin(self.new("none") + "-*", "-g", self.new("g"), "-e")
+        self.assertIn(b"no topic that it reads is there yet", waiting.stderr.readline())
+        self.interrupt(waiting)
+
+    def test_ctrl_c_without_a_broker_says_what_it_waits_for_and_a_second_one_ends_it(self):
+        with Broker() as broker:
+            mine, Groups.broker = Groups.broker, broker
+            try:
+                topic, group = self.topic(1, count=3), self.new("g")
+                member = self.begin(topic, "-g", group)
+                eventually(lambda: len(member.printed) == 3)
+                broker.kill()
+                member.send_signal(signal.SIGINT)
+                line = member.stderr.readline().decode()
+                self.assertIn(f"leaving group {group}: waiting for broker {broker.address}", line)
+                self.assertIn("Ctrl-C again", line)
+                member.send_signal(signal.SIGINT)
+                self.assertEqual(member.wait(timeout=60), -signal.SIGINT)
+            finally:
+                Groups.broker = mine
+
+    def test_what_cannot_be_meant_is_wrong_usage(self):
+        topic, group = self.topic(1, count=1), self.new("g")
+        for arguments in (["-g", "two words"], ["-g", ""], ["-g", "__mine"], ["-g", "g" * 256],
+                          ["-g", group, "--session-timeout", "10ms"],
+                          ["-g", group, "--session-timeout", "31m"],
+                          ["-g", group, "--instance-id", "i" * 300],
+                          ["-g", group, "--instance-id", ""],
+                          ["__consumer_offsets", "-g", group], ["__*", "-g", group]):
+            result = self.broker.run("consume", topic, *arguments, "-e")
+            self.assertEqual(result.code, 2, (arguments, result.err))
+        for arguments in (["describe", "two words"], ["delete", "__mine"],
+                          ["reset-offsets", "two words", "--topic", topic, "--to-earliest"],
+                          ["reset-offsets", group, "--topic", topic, "--to-group", "two words"]):
+            self.refused(*arguments, code=2)
+
     # ---- list, describe, delete ----
 
     def test_list_shows_every_group(self):
         topic, group = self.at(10, 20)
         rows = {row["group"]: row for row in self.json("group", "list")}
         self.assertEqual(rows[group], {"group": group, "state": "empty", "members": 0,
-                                       "total_lag": 2 * COUNT - 30, "partitions": 2})
+                                       "total_lag": 2 * COUNT - 30, "partitions": 2,
+                                       "uncommitted": 0})
         head = self.broker.ok("group", "list").decode().split("\n")[0]
-        self.assertEqual(head.split(), ["GROUP", "STATE", "MEMBERS", "TOTAL-LAG", "PARTITIONS"])
+        self.assertEqual(head.split(), ["GROUP", "STATE", "MEMBERS", "TOTAL-LAG", "PARTITIONS",
+                                        "UNCOMMITTED"])
+
+    def listed(self, group):
+        return next(row for row in self.json("group", "list") if row["group"] == group)
+
+    def test_nothing_committed_is_not_shown_as_no_lag(self):
+        topic, group = self.topic(2), self.new("g")
+        self.broker.ok("topic", "create", topic + "-empty", "-p", "1")
+        member = self.begin(topic, topic + "-empty", "-g", group, "-o", "end")
+        eventually(lambda: [m["partitions"] for m in self.members(group)] == [3])
+        row, description = self.listed(group), self.describe(group)
+        self.assertEqual((row["total_lag"], row["uncommitted"]), (None, 2))
+        self.assertEqual((description["total_lag"], description["uncommitted"]), (None, 2))
+        self.assertEqual([p["lag"] for p in description["partitions"]], [None] * 3)
+        self.assertIn("total lag not known, without 2 partitions",
+                      self.broker.run("group", "describe", group).err)
+        self.interrupt(member)
+        _, group = self.at(90, None, topic=topic)
+        member = self.begin(topic, "-g", group, "-o", "end")
+        eventually(lambda: len(member.printed) == 10)
+        row = self.listed(group)
+        self.assertEqual(row["uncommitted"], 1)
+        self.assertIsNotNone(row["total_lag"])
+        self.interrupt(member)
 
     def test_describe_shows_offsets_and_lag(self):
         topic, group = self.at(10, COUNT)
@@ -249,6 +333,22 @@ class Groups(unittest.TestCase):
         self.refused("delete", group)
         self.interrupt(member)
         self.broker.ok("group", "delete", group)
+
+    def test_several_groups_are_described_and_deleted_together(self):
+        topic, first = self.at(10)
+        _, second = self.at(20, topic=topic)
+        both = self.json("group", "describe", first, second, first)
+        self.assertEqual([g["group"] for g in both], [first, second])
+        out = self.broker.ok("group", "describe", first, second).decode().splitlines()
+        self.assertEqual([line.split()[0] for line in out], ["GROUP", first, "GROUP", second])
+        everything = [g["group"] for g in self.json("group", "describe", "--all-groups")]
+        self.assertLessEqual({first, second}, set(everything))
+        self.refused("describe", code=2)
+        self.refused("delete", first, "--all-groups", code=2)
+        result = self.broker.run("group", "delete", first, "missing", second)
+        self.assertEqual((result.code, result.out.decode()),
+                         (1, f"deleted {first}\ndeleted {second}\n"))
+        self.assertIn("missing", result.err)
 
     # ---- reset-offsets ----
 
@@ -341,7 +441,8 @@ class Groups(unittest.TestCase):
             err = self.refused("reset-offsets", group, *arguments, "--execute")
             self.assertIn("nothing was moved", err)
             self.assertEqual(self.offsets(group), before)
-            self.refused("reset-offsets", group, *arguments)  # and a dry run tells it, too
+            err = self.refused("reset-offsets", group, *arguments)  # and a dry run tells it, too
+            self.assertIn("nor would --execute", err)
 
     def test_to_where_another_group_is(self):
         topic, leader = self.at(10, 20, None)
@@ -369,17 +470,20 @@ class Groups(unittest.TestCase):
 
     def test_a_file_that_is_wrong_is_refused_with_line_and_field(self):
         topic, group = self.at(10)
-        for text, words in ((f"{topic},0,x\n", "line 1: offset 'x'"),
-                            (f"{topic},0,1\n{topic},0,2\n", "line 2"),
-                            (f"other,{topic},0,1\n", "no line for it"),
-                            ("", "no line with an offset"),
-                            ("gone,0,1\n", "gone"),
-                            (f"{topic},5,1\n", f"{topic}:5")):
-            err = self.refused("reset-offsets", group, "--from-file", self.file(text), "--execute")
+        for text, code, words in ((f"{topic},0,x\n", 2, "line 1: offset 'x'"),
+                                  (f"{topic},0,1\n{topic},0,2\n", 2, "line 2"),
+                                  (f"other,{topic},0,1\n", 1, "no line for it"),
+                                  ("", 2, "no line with an offset"),
+                                  ("gone,0,1\n", 1, "gone"),
+                                  (f"{topic},5,1\n", 1, f"{topic}:5")):
+            err = self.refused("reset-offsets", group, "--from-file", self.file(text), "--execute",
+                               code=code)
             self.assertIn(words, err)
         self.refused("reset-offsets", group, self.new("g"), "--from-file",
-                     self.file(f"{topic},0,1\n"))
+                     self.file(f"{topic},0,1\n"), code=2)
         self.refused("reset-offsets", group, "--from-file", "/gone.csv")
+        self.assertIn("/etc cannot be read: it is a directory",
+                      self.refused("reset-offsets", group, "--from-file", "/etc"))
         self.assertEqual(self.offsets(group), {(topic, 0): 10})
 
     def test_all_groups_move_together(self):
@@ -391,6 +495,29 @@ class Groups(unittest.TestCase):
                 self.reset("--all-groups", "--all-topics", "--shift-by", "-5", "--execute")
                 self.assertEqual((self.offsets(first), self.offsets(second)),
                                  ({(topic, 0): 5}, {(topic, 0): 15}))
+            finally:
+                Groups.broker = mine
+
+    def test_of_all_groups_those_without_anything_to_move_are_left_out(self):
+        with Broker() as broker:
+            mine, Groups.broker = Groups.broker, broker
+            try:
+                topic, first = self.at(10)
+                self.reset(first, "--topic", topic, "--to-offset", "20", "--execute")
+                empty, other = self.new("g"), self.new("t")
+                member = self.begin(other, "-g", empty)
+                eventually(lambda: self.members(empty))
+                for arguments in (["--all-topics", "--to-earliest"],
+                                  ["--topic", topic, "--shift-by", "-1"], ["--undo"]):
+                    for mode in ([], ["--execute"]):
+                        result = broker.run("group", "reset-offsets", "--all-groups", *arguments,
+                                            *mode)
+                        self.assertEqual(result.code, 0, result.err)
+                        self.assertIn(f"group {empty}: left out: it has no", result.err)
+                        self.assertNotIn("let go", result.err)  # nobody holds anything
+                self.assertEqual(self.offsets(first), {(topic, 0): 20})
+                member.send_signal(signal.SIGINT)
+                member.wait(timeout=60)
             finally:
                 Groups.broker = mine
 
@@ -412,6 +539,29 @@ class Groups(unittest.TestCase):
         self.assertEqual([reset["undone_by"] for reset in resets[-2:]],
                          [resets[-1]["number"], None])
         self.assertIn(b"--to-offset 50", self.broker.ok("group", "describe", group, "--resets"))
+
+    def test_a_reset_that_changes_nothing_is_not_in_the_way_of_undo(self):
+        topic, group = self.at(10)
+        self.reset(group, "--topic", topic, "--to-offset", "50", "--execute")
+        result = self.broker.run("group", "reset-offsets", group, "--topic", topic, "--to-current",
+                                 "--execute")
+        self.assertEqual(result.code, 0)
+        self.assertIn("stood there already", result.err)
+        self.reset(group, "--undo", "--execute")
+        self.assertEqual(self.offsets(group), {(topic, 0): 10})
+
+    def test_undo_goes_past_what_was_deleted(self):
+        topic, group = self.at(10)
+        gone, other = self.topic(1), self.topic(1)
+        self.reset(group, "--topic", topic, "--topic", other, "--to-offset", "50", "--execute")
+        self.reset(group, "--topic", gone, "--to-offset", "50", "--execute")
+        self.broker.ok("topic", "delete", gone)
+        self.broker.ok("topic", "delete", other)
+        result = self.broker.run("group", "reset-offsets", group, "--undo", "--execute")
+        self.assertEqual(result.code, 0, result.err)
+        self.assertIn("reset 3 (--to-offset 50) is left out: its topics were deleted", result.err)
+        self.assertIn("partition 0 of a topic that was deleted since is left out", result.err)
+        self.assertEqual(self.offsets(group), {(topic, 0): 10})
 
     def test_undo_says_that_the_group_has_moved_on(self):
         topic, group = self.at(10)
@@ -554,6 +704,26 @@ class Groups(unittest.TestCase):
         self.assertEqual(sleeper.printed[10:], [b"0 %d" % i for i in range(50, 60)])
         self.interrupt(sleeper)
         self.assertEqual(self.offsets(group), {(topic, 0): 60})
+
+    def test_ctrl_c_takes_a_reset_back_that_waits_for_members(self):
+        topic, group = self.topic(1), self.new("g")
+        member = self.begin(topic, "-g", group)
+        eventually(lambda: len(member.printed) == COUNT)
+        eventually(lambda: self.offsets(group) == {(topic, 0): COUNT})
+        member.send_signal(signal.SIGSTOP)
+        reset = self.broker.begin("group", "reset-offsets", group, "--topic", topic,
+                                  "--to-earliest", "--execute", stdin=subprocess.DEVNULL,
+                                  stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        eventually(lambda: self.describe(group)["state"] == "resetting")
+        reset.send_signal(signal.SIGINT)
+        self.assertNotEqual(reset.wait(timeout=60), 0)
+        eventually(lambda: self.describe(group)["state"] == "stable")
+        member.send_signal(signal.SIGCONT)
+        self.fill(topic, 0, COUNT, COUNT + 5)
+        eventually(lambda: len(member.printed) == COUNT + 5)  # nothing of before
+        self.interrupt(member)
+        self.assertEqual(self.offsets(group), {(topic, 0): COUNT + 5})
+        self.assertEqual(self.describe(group)["resets"], [])
 
     def test_members_that_do_not_let_go_keep_it_from_happening_unless_forced(self):
         topic, group = self.topic(1), self.new("g")

@@ -144,7 +144,7 @@ TEST_CASE("Reset options: what cannot be meant is wrong usage", "[tools][reset]"
               o.to_latest = true;
               o.groups.emplace_back("");
             },
-            "empty"},
+            "1 to 255 bytes"},
            {[](auto& o) { o.to_latest = o.dry_run = o.execute = true; }, "--dry-run and --execute"},
            {[](auto& o) { o.to_latest = o.force = true; }, "need --execute"},
            {[](auto& o) {

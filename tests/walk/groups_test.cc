@@ -242,6 +242,16 @@ TEST_CASE("Groups: one request committed one partition many times, and more than
   CHECK(many.text().find("10001") != std::string::npos);
 }
 
+TEST_CASE("Groups: a member of the broker's own topics waited for ever", "[walk][group]") {
+  RunningServer server;
+  Peer peer(server);
+  for (const char* name : {"__consumer_offsets", "__*"}) {
+    const RawClient::Frame refused = peer.Join("", 60'000, {"t", name});
+    REQUIRE(refused.kind() == wire::Body::Failure);
+    CHECK(refused.code() == ErrorCode::kInternalTopic);
+  }
+}
+
 TEST_CASE("Groups: a reset waited for as long as a client liked, and kept others away",
           "[walk][group]") {
   RunningServer server;

@@ -43,7 +43,8 @@ constexpr char kExamples[] =
     "-g: the members share the partitions, and the group remembers what was printed. -o start | "
     "end "
     "| @TIME is\n"
-    "  for partitions of which it remembers nothing; -e ends when what this member holds is read.\n"
+    "  for partitions of which it remembers nothing, --out-of-range error refuses them;\n"
+    "  -e ends when what this member holds is read.\n"
     "\n"
     "Examples:\n"
     "  cairn consume orders                    everything, and goes on until Ctrl-C\n"
@@ -63,14 +64,13 @@ struct ConsumeOptions {
   std::vector<std::string> topics;
   std::string topic;  // the only one, without a group
   std::vector<std::int32_t> partitions;
-  std::string range = "start";
+  std::optional<std::string> range;
   std::int64_t count_max = std::numeric_limits<std::int64_t>::max();
   bool stop_at_end = false;
-  std::string out_of_range = "error";
+  std::optional<std::string> out_of_range;
   std::string format = "%v\\n";
   bool json = false;
-  std::optional<std::string> group, session_timeout;
-  std::string instance_id;
+  std::optional<std::string> group, session_timeout, instance_id;
 };
 
 using PartitionList = std::vector<client::OffsetsOfPartition>;
@@ -195,14 +195,31 @@ client::ConsumerOptions ConsumerOptionsOf(const ConsumeOptions& wanted, std::siz
   return options;
 }
 
+// Where a member begins if the group remembers no place, or one that is gone: -o, or by the names
+// that a reader without a group has for it.
+absl::StatusOr<client::AutoOffsetReset> BeginOf(const ConsumeOptions& options,
+                                                const OffsetRange& range) {
+  if (!options.out_of_range.has_value()) return AutoOffsetResetOf(range);
+  if (options.range.has_value()) {
+    return UsageError("with -g, -o and --out-of-range both say where to begin; give one");
+  }
+  if (*options.out_of_range == "earliest") return client::AutoOffsetReset::Earliest();
+  if (*options.out_of_range == "latest") return client::AutoOffsetReset::Latest();
+  return client::AutoOffsetReset::Error();
+}
+
 absl::StatusOr<int> ConsumeInGroup(const ConsumeOptions& options, const OffsetRange& range,
                                    RecordFormat format, Session& session) {
+  ASSIGN_OR_RETURN(const client::AutoOffsetReset begin, BeginOf(options, range));
   GroupConsumption wanted{.group = *options.group,
                           .topics = options.topics,
-                          .instance_id = options.instance_id,
+                          .instance_id = options.instance_id.value_or(""),
                           .session_timeout = std::nullopt,
-                          .range = range,
+                          .begin = begin,
                           .stop_at_end = options.stop_at_end};
+  if (options.instance_id.has_value() && options.instance_id->empty()) {
+    return UsageError("--instance-id is empty; without one leave it out");
+  }
   if (options.session_timeout.has_value()) {
     ASSIGN_OR_RETURN(wanted.session_timeout, ParseTimeout(*options.session_timeout));
   }
@@ -214,7 +231,8 @@ absl::StatusOr<int> ConsumeInGroup(const ConsumeOptions& options, const OffsetRa
 }
 
 absl::StatusOr<int> Consume(ConsumeOptions options, Session& session) {
-  ASSIGN_OR_RETURN(const OffsetRange range, ParseOffsetRange(options.range, session.now));
+  ASSIGN_OR_RETURN(const OffsetRange range,
+                   ParseOffsetRange(options.range.value_or("start"), session.now));
   ASSIGN_OR_RETURN(RecordFormat format, RecordFormat::Parse(options.format));
   if (options.group.has_value()) return ConsumeInGroup(options, range, std::move(format), session);
   if (options.topics.size() > 1) {
@@ -249,10 +267,8 @@ void AddGroupOptions(CLI::App& command, ConsumeOptions& options, CLI::Option& pa
   add("--session-timeout", options.session_timeout,
       "Not heard of for so long, it loses its partitions; default 45s", "DURATION")
       ->needs(group);
-  command
-      .add_option("--instance-id", options.instance_id,
-                  "A name to come back under, to the same partitions")
-      ->type_name("ID")
+  add("--instance-id", options.instance_id, "A name to come back under, to the same partitions",
+      "ID")
       ->needs(group);
 }
 
@@ -277,20 +293,17 @@ void AddConsume(CLI::App& app, Run& chosen) {
   command->add_option("-n,--count", options->count_max, "End after so many records in all")
       ->type_name("COUNT")
       ->check(WholeNumber(0, std::numeric_limits<std::int64_t>::max()));
-  auto* out_of_range =
-      command
-          ->add_option("--out-of-range", options->out_of_range,
-                       "Where the wanted records are gone: error, earliest or latest")
-          ->type_name("WHERE")
-          ->check(CLI::IsMember({"error", "earliest", "latest"}).description(""));
+  command
+      ->add_option("--out-of-range", options->out_of_range,
+                   "Where the wanted records are gone: error, earliest or latest")
+      ->type_name("WHERE")
+      ->check(CLI::IsMember({"error", "earliest", "latest"}).description(""));
   command->add_flag("-e,--exit", options->stop_at_end, "End at the present end");
   auto* format =
       command->add_option("-f,--record-format", options->format, "How a record is written")
           ->type_name("FORMAT");
   command->add_flag("-J,--json", options->json, "One JSON object a line")->excludes(format);
   AddGroupOptions(*command, *options, *partitions);
-  // A member whose place is gone goes on by -o.
-  command->get_option("--group")->excludes(out_of_range);
   command->callback([options, &chosen] {
     chosen = [options](Session& session) { return Consume(*options, session); };
   });

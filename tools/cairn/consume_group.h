@@ -19,8 +19,8 @@ struct GroupConsumption {
   std::vector<std::string> topics;  // names and patterns
   std::string instance_id;          // empty: none
   std::optional<client::Duration> session_timeout;
-  OffsetRange range;         // where a partition without a commit begins
-  bool stop_at_end = false;  // once everything it holds is read to the end it had when it came
+  client::AutoOffsetReset begin;  // where nothing is committed, or what is committed is gone
+  bool stop_at_end = false;       // once everything it holds is read to the end it had when it came
 };
 
 // Where a partition without a committed offset begins.

@@ -10,6 +10,7 @@
 #include "absl/strings/str_format.h"
 #include <CLI/CLI.hpp>
 
+#include "protocol/group_name.h"
 #include "protocol/status.h"
 #include "tools/cairn/commands.h"
 #include "tools/cairn/group_reset.h"
@@ -29,6 +30,10 @@ constexpr char kGroupExamples[] =
     "  cairn group reset-offsets billing --topic orders --to-datetime -1h\n"
     "  cairn group delete billing";
 constexpr char kListExamples[] =
+    "TOTAL-LAG counts the records after the committed offsets; UNCOMMITTED are partitions with "
+    "records and\n"
+    "without a committed offset, which it leaves out.\n"
+    "\n"
     "Examples:\n"
     "  cairn group list\n"
     "  cairn group list --format json | jq '.[] | select(.total_lag > 1000)'";
@@ -42,15 +47,17 @@ constexpr char kDescribeExamples[] =
     "  cairn group describe billing\n"
     "  cairn group describe billing --members\n"
     "  cairn group describe billing --resets\n"
+    "  cairn group describe --all-groups\n"
     "  cairn group describe billing --format json | jq .total_lag";
 constexpr char kDeleteExamples[] =
-    "Its committed offsets are gone. A group with members is not deleted.\n"
+    "Their committed offsets are gone. A group with members is not deleted.\n"
     "\n"
     "Examples:\n"
     "  cairn group delete billing";
 
 struct GroupOptions {
-  std::string group;
+  std::vector<std::string> groups;
+  bool all_groups = false;
   bool members = false;
   bool resets = false;
 };
@@ -84,10 +91,10 @@ std::string AssignorName(client::GroupAssignor assignor) {
 absl::StatusOr<int> ListGroups(const GroupOptions&, Session& session) {
   ASSIGN_OR_RETURN(client::Admin admin, session.Ask());
   ASSIGN_OR_RETURN(const auto groups, admin.ListGroups());
-  Table table({"group", "state", "members", "total_lag", "partitions"});
+  Table table({"group", "state", "members", "total_lag", "partitions", "uncommitted"});
   for (const client::GroupSummary& group : groups) {
-    table.AddRow(
-        {group.group, StateName(group.state), group.members, group.total_lag, group.partitions});
+    table.AddRow({group.group, StateName(group.state), group.members,
+                  OptionalNumber(group.total_lag), group.partitions, group.uncommitted});
   }
   session.Print(table);
   return kExitOk;
@@ -108,10 +115,34 @@ std::optional<std::int64_t> Lag(const client::GroupPartitionDescription& partiti
       0, partition.log_end - std::max(*partition.committed, partition.log_start));
 }
 
-std::int64_t TotalLag(const client::GroupDescription& group) {
-  std::int64_t total = 0;
-  for (const auto& partition : group.partitions) total += Lag(partition).value_or(0);
+// What lies in a partition without a commit may be read or not: its members' rule decides.
+struct TotalLag {
+  std::optional<std::int64_t> records;  // nothing: not known of any partition
+  std::int64_t uncommitted = 0;         // partitions with records, and without a commit
+};
+
+TotalLag TotalLagOf(const client::GroupDescription& group) {
+  std::int64_t records = 0;
+  TotalLag total;
+  bool is_known = false;
+  for (const auto& partition : group.partitions) {
+    const std::optional<std::int64_t> lag = Lag(partition);
+    is_known |= lag.has_value();
+    records += lag.value_or(0);
+    if (!lag.has_value() && partition.log_start < partition.log_end) ++total.uncommitted;
+  }
+  if (is_known || total.uncommitted == 0) total.records = records;
   return total;
+}
+
+// "30, without 2 partitions that have no committed offset"
+std::string ToText(const TotalLag& total) {
+  std::string text =
+      total.records.has_value() ? absl::StrFormat("%d", *total.records) : "not known";
+  if (total.uncommitted == 0) return text;
+  return text + absl::StrFormat(", without %d partition%s that ha%s no committed offset",
+                                total.uncommitted, total.uncommitted == 1 ? "" : "s",
+                                total.uncommitted == 1 ? "s" : "ve");
 }
 
 // How long ago the first unread record was written. By this machine's clock, which may be behind
@@ -296,7 +327,10 @@ void DescribeJson(const client::GroupDescription& group, Timestamp now, std::str
   json.Key("state").Text(StateName(group.state));
   json.Key("epoch").Int(group.epoch);
   json.Key("assignor").Text(AssignorName(group.assignor));
-  json.Key("total_lag").Int(TotalLag(group));
+  const TotalLag total_lag = TotalLagOf(group);
+  json.Key("total_lag");
+  WriteNumber(json, total_lag.records);
+  json.Key("uncommitted").Int(total_lag.uncommitted);
   json.Key("partitions").BeginArray();
   for (const auto& partition : group.partitions) WriteJson(json, group, partition, now);
   json.EndArray();
@@ -312,19 +346,31 @@ void DescribeJson(const client::GroupDescription& group, Timestamp now, std::str
   out += '\n';
 }
 
-absl::StatusOr<int> DescribeGroup(const GroupOptions& options, Session& session) {
-  ASSIGN_OR_RETURN(client::Admin admin, session.Ask());
-  ASSIGN_OR_RETURN(client::GroupDescription group, admin.DescribeGroup(options.group));
-  std::sort(group.partitions.begin(), group.partitions.end(), [](const auto& a, const auto& b) {
-    return std::tie(a.topic, a.partition) < std::tie(b.topic, b.partition);
-  });
-  if (session.json) {
-    DescribeJson(group, session.now, session.output.buffer());
-    return kExitOk;
+// Those named, each once, or all there are.
+absl::StatusOr<std::vector<std::string>> GroupsOf(const GroupOptions& options,
+                                                  client::Admin& admin) {
+  if (options.groups.empty() != options.all_groups) {
+    return UsageError(options.all_groups
+                          ? "groups are named and --all-groups is given; it can only be one"
+                          : "which groups? Name them, or give --all-groups");
   }
-  Session::Say(absl::StrFormat("group %s: %s, %d member%s, total lag %d", group.group,
+  std::vector<std::string> groups;
+  for (const std::string& group : options.groups) {
+    RETURN_IF_ERROR(AsUsageError(CheckGroupName(group)));
+    if (std::find(groups.begin(), groups.end(), group) == groups.end()) groups.push_back(group);
+  }
+  if (!options.all_groups) return groups;
+  ASSIGN_OR_RETURN(const auto all, admin.ListGroups());
+  for (const client::GroupSummary& group : all) groups.push_back(group.group);
+  if (groups.empty()) Session::Say("cairn: there are no groups");
+  return groups;
+}
+
+void DescribeText(const client::GroupDescription& group, const GroupOptions& options,
+                  Session& session) {
+  Session::Say(absl::StrFormat("group %s: %s, %d member%s, total lag %s", group.group,
                                StateName(group.state), group.members.size(),
-                               group.members.size() == 1 ? "" : "s", TotalLag(group)));
+                               group.members.size() == 1 ? "" : "s", ToText(TotalLagOf(group))));
   if (options.members) {
     session.Print(MemberTable(group));
   } else if (options.resets) {
@@ -332,20 +378,67 @@ absl::StatusOr<int> DescribeGroup(const GroupOptions& options, Session& session)
   } else {
     session.Print(PartitionTable(group, session.now));
   }
+}
+
+absl::StatusOr<client::GroupDescription> Look(const std::string& name, client::Admin& admin) {
+  ASSIGN_OR_RETURN(client::GroupDescription group, admin.DescribeGroup(name));
+  std::sort(group.partitions.begin(), group.partitions.end(), [](const auto& a, const auto& b) {
+    return std::tie(a.topic, a.partition) < std::tie(b.topic, b.partition);
+  });
+  return group;
+}
+
+// One group is an object, several are an array.
+absl::StatusOr<int> DescribeGroups(const GroupOptions& options, Session& session) {
+  ASSIGN_OR_RETURN(client::Admin admin, session.Ask());
+  ASSIGN_OR_RETURN(const std::vector<std::string> names, GroupsOf(options, admin));
+  std::vector<client::GroupDescription> groups;
+  for (const std::string& name : names) {
+    ASSIGN_OR_RETURN(client::GroupDescription group, Look(name, admin));
+    groups.push_back(std::move(group));
+  }
+  const bool is_array = session.json && (options.all_groups || groups.size() != 1);
+  std::string& out = session.output.buffer();
+  if (is_array) out += '[';
+  for (const client::GroupDescription& group : groups) {
+    if (!session.json) {
+      DescribeText(group, options, session);
+      RETURN_IF_ERROR(session.output.Flush());
+      continue;
+    }
+    if (is_array && &group != &groups.front()) out += ',';
+    DescribeJson(group, session.now, out);
+  }
+  if (is_array) out += "]\n";
   return kExitOk;
 }
 
-absl::StatusOr<int> DeleteGroup(const GroupOptions& options, Session& session) {
-  ASSIGN_OR_RETURN(client::Admin admin, session.Change());
-  RETURN_IF_ERROR(admin.DeleteGroup(options.group));
+void TellDeleted(const std::string& group, Session& session) {
   if (session.json) {
     JsonWriter json(session.output.buffer());
-    json.BeginObject().Key("group").Text(options.group).Key("result").Text("deleted").EndObject();
+    json.BeginObject().Key("group").Text(group).Key("result").Text("deleted").EndObject();
     session.output.Write("\n");
   } else {
-    session.output.Write(absl::StrFormat("deleted %s\n", options.group));
+    session.output.Write(absl::StrFormat("deleted %s\n", group));
   }
-  return kExitOk;
+}
+
+// One that cannot be deleted does not keep the others.
+absl::StatusOr<int> DeleteGroups(const GroupOptions& options, Session& session) {
+  ASSIGN_OR_RETURN(client::Admin admin, session.Change());
+  ASSIGN_OR_RETURN(const std::vector<std::string> names, GroupsOf(options, admin));
+  int exit_code = kExitOk;
+  for (const std::string& name : names) {
+    const absl::Status deleted = admin.DeleteGroup(name);
+    if (deleted.ok()) {
+      TellDeleted(name, session);
+      continue;
+    }
+    if (names.size() == 1) return deleted;
+    Session::Say(absl::StrFormat("cairn: %s", std::string(session.Explain(deleted).message())));
+    exit_code = kExitFailed;
+  }
+  return exit_code;
 }
 
 using GroupCommand = absl::StatusOr<int> (*)(const GroupOptions&, Session&);
@@ -360,8 +453,9 @@ CLI::App* AddCommand(CLI::App& group, const char* name, const char* what, const 
   return command;
 }
 
-void AddName(CLI::App& command, GroupOptions& options) {
-  command.add_option("group", options.group, "The group")->required()->type_name("GROUP");
+void AddNames(CLI::App& command, GroupOptions& options) {
+  command.add_option("groups", options.groups, "The groups")->type_name("GROUP");
+  command.add_flag("--all-groups", options.all_groups, "All groups there are");
 }
 
 }  // namespace
@@ -375,17 +469,17 @@ void AddGroup(CLI::App& app, Run& chosen) {
 
   AddCommand(group, "list", "List groups", kListExamples, options, ListGroups, chosen);
 
-  CLI::App* describe = AddCommand(group, "describe", "A group's offsets, lag and members",
-                                  kDescribeExamples, options, DescribeGroup, chosen);
-  AddName(*describe, *options);
+  CLI::App* describe = AddCommand(group, "describe", "Groups' offsets, lag and members",
+                                  kDescribeExamples, options, DescribeGroups, chosen);
+  AddNames(*describe, *options);
   CLI::Option* members =
       describe->add_flag("--members", options->members, "Who is in it, and holds what");
   describe->add_flag("--resets", options->resets, "The last times its offsets were moved")
       ->excludes(members);
 
-  AddName(*AddCommand(group, "delete", "Delete a group and its offsets", kDeleteExamples, options,
-                      DeleteGroup, chosen),
-          *options);
+  AddNames(*AddCommand(group, "delete", "Delete groups and their offsets", kDeleteExamples, options,
+                       DeleteGroups, chosen),
+           *options);
 
   AddResetOffsets(group, chosen);
 }

@@ -51,7 +51,7 @@ constexpr char kExamples[] =
 // A group's plan, and what goes with it.
 struct PlannedGroup {
   ResetPlan plan;
-  std::size_t members = 0;
+  bool is_held = false;  // a member has to let go
   std::int64_t undoes = 0;
   std::string what;  // for the history
 
@@ -75,8 +75,8 @@ class Resetter {
     ASSIGN_OR_RETURN(const std::vector<std::string> groups, facts_.Groups());
     if (groups.empty()) Session::Say("cairn: there are no groups");
     for (const std::string& group : groups) {
-      ASSIGN_OR_RETURN(PlannedGroup planned, Plan(group));
-      planned_.push_back(std::move(planned));
+      ASSIGN_OR_RETURN(std::optional<PlannedGroup> planned, Plan(group));
+      if (planned.has_value()) planned_.push_back(*std::move(planned));
     }
     RETURN_IF_ERROR(Show());
     if (task_.execute) RETURN_IF_ERROR(Execute());
@@ -84,18 +84,20 @@ class Resetter {
   }
 
  private:
-  absl::StatusOr<PlannedGroup> Plan(const std::string& group) {
+  // Nothing: of all groups this one has nothing that could be moved.
+  absl::StatusOr<std::optional<PlannedGroup>> Plan(const std::string& group) {
     PlannedGroup planned;
     planned.plan.group = group;
     planned.what = task_.scenario.what;
     auto facts = facts_.Find(group);
+    if (HasNothingToUndo(facts.status())) return LeaveOut(group, "it has no reset to take back");
     if (IsAboutGroup(facts.status())) {
       planned.plan.errors.push_back(WhyNot(facts.status()));
       return planned;
     }
     RETURN_IF_ERROR(facts.status());
     planned.plan = PlanReset(group, task_.scenario, facts->partitions);
-    planned.members = facts->members;
+    planned.is_held = facts->is_held;
     if (facts->undone.has_value()) TakeUndo(*facts->undone, planned);
     for (const std::string& line : facts->errors) {
       planned.plan.errors.push_back(absl::StrFormat("group %s: %s", group, line));
@@ -104,9 +106,20 @@ class Resetter {
       planned.plan.warnings.push_back(absl::StrFormat("group %s: %s", group, line));
     }
     if (planned.plan.rows.empty() && planned.possible()) {
+      if (task_.groups.empty()) return LeaveOut(group, WhyNothing());
       planned.plan.errors.push_back(absl::StrFormat("group %s: %s", group, WhyNothing()));
     }
     return planned;
+  }
+
+  bool HasNothingToUndo(const absl::Status& status) const {
+    return task_.groups.empty() && task_.scenario.kind == ResetScenario::Kind::kUndo &&
+           absl::IsOutOfRange(status);
+  }
+
+  static std::optional<PlannedGroup> LeaveOut(const std::string& group, const std::string& why) {
+    Session::Say(absl::StrFormat("group %s: left out: %s", group, why));
+    return std::nullopt;
   }
 
   static void TakeUndo(const client::GroupResetSummary& undone, PlannedGroup& planned) {
@@ -148,8 +161,18 @@ class Resetter {
       for (const std::string& line : planned.plan.warnings) Session::Say("warning: " + line);
       for (const std::string& line : planned.plan.errors) Fail(line);
     }
-    if (!task_.execute) Session::Say("dry run: nothing was changed; --execute does it");
+    if (!task_.execute) Session::Say("dry run: nothing was changed; " + WhatExecuteDoes());
     return absl::OkStatus();
+  }
+
+  std::string WhatExecuteDoes() const {
+    const auto possible = std::count_if(planned_.begin(), planned_.end(),
+                                        [](const auto& each) { return each.possible(); });
+    const auto all = static_cast<std::int64_t>(planned_.size());
+    if (possible == all && all > 0) return "--execute does it";
+    if (possible == 0) return "nor would --execute change anything";
+    return absl::StrFormat("--execute moves %d of %d groups, and fails for the others", possible,
+                           all);
   }
 
   void ShowTime() const {
@@ -196,7 +219,7 @@ class Resetter {
 
   void ExecuteOne(const PlannedGroup& planned, client::Admin& admin) {
     const std::string& group = planned.plan.group;
-    if (planned.members > 0 && !task_.force) {
+    if (planned.is_held && !task_.force) {
       Session::Say(absl::StrFormat(
           "group %s: its members let go of the partitions first; waiting for %s at most", group,
           WaitText()));
@@ -205,6 +228,10 @@ class Resetter {
     const auto done = request.ok() ? admin.ResetOffsets(*request) : request.status();
     if (!done.ok()) return Fail(absl::StrFormat("group %s: %s", group, WhyNot(done.status())));
     TellMoved(planned, *done);
+    if (done->number == 0) {
+      return Session::Say(
+          absl::StrFormat("group %s: nothing was moved: its offsets stood there already", group));
+    }
     std::string line = absl::StrFormat("group %s: moved %d partition%s (reset %d)", group,
                                        planned.plan.rows.size(),
                                        planned.plan.rows.size() == 1 ? "" : "s", done->number);

@@ -11,6 +11,7 @@
 #include "absl/strings/str_format.h"
 
 #include "protocol/status.h"
+#include "tools/cairn/usage.h"
 
 namespace cairn::tools {
 namespace {
@@ -25,7 +26,7 @@ struct Place {
   std::size_t line;
 
   absl::Status Wrong(std::string_view what) const {
-    return absl::InvalidArgumentError(absl::StrFormat("%s line %d: %s", name, line, what));
+    return UsageError(absl::StrFormat("%s line %d: %s", name, line, what));
   }
   absl::Status WrongField(std::string_view field, std::string_view text,
                           std::string_view what) const {

@@ -78,6 +78,7 @@ void RecordPrinter::Tell(const client::ConsumerEvent& event) {
                           place, event.from.value(), (event.to - 1).value()));
     case client::ConsumerEvent::Kind::kFailed:
       exit_code_ = kExitFailed;
+      failed_.emplace(event.topic, event.partition);
       return SayAside(absl::StrFormat("cairn: %s: %s", place, std::string(event.status.message())));
   }
 }

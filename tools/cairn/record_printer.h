@@ -2,7 +2,9 @@
 
 #include <cstdint>
 #include <limits>
+#include <set>
 #include <string>
+#include <utility>
 
 #include "absl/status/statusor.h"
 
@@ -39,6 +41,10 @@ class RecordPrinter {
   void SayAside(const std::string& line);
 
   int exit_code() const { return exit_code_; }
+  // Of this partition nothing more comes; it was told.
+  bool HasFailed(const std::string& topic, PartitionIndex partition) const {
+    return failed_.contains({topic, partition});
+  }
 
  private:
   absl::StatusOr<client::PolledRecords> Poll(client::Consumer& consumer);
@@ -52,6 +58,7 @@ class RecordPrinter {
   std::int64_t written_ = 0;
   std::int64_t bytes_ = 0;
   int exit_code_;
+  std::set<std::pair<std::string, PartitionIndex>> failed_;
 };
 
 }  // namespace cairn::tools

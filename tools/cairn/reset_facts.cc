@@ -3,9 +3,11 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <filesystem>
 #include <fstream>
 #include <iterator>
 #include <set>
+#include <system_error>
 #include <tuple>
 #include <utility>
 
@@ -14,6 +16,7 @@
 #include "protocol/error_code.h"
 #include "protocol/status.h"
 #include "tools/cairn/time_text.h"
+#include "tools/cairn/usage.h"
 
 namespace cairn::tools {
 namespace {
@@ -21,6 +24,10 @@ namespace {
 using Kind = ResetScenario::Kind;
 
 absl::StatusOr<std::string> ReadFile(const std::string& name) {
+  std::error_code unknown;
+  if (std::filesystem::is_directory(name, unknown)) {
+    return absl::NotFoundError(absl::StrFormat("%s cannot be read: it is a directory", name));
+  }
   std::ifstream file(name == "-" ? "/dev/stdin" : name, std::ios::binary);
   std::string text{std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
   if (file.is_open() && !file.bad()) return text;
@@ -44,6 +51,17 @@ std::optional<Offset> FindIn(const Committed& committed, const std::string& topi
   return found == committed.end() ? std::nullopt : std::optional(found->second);
 }
 
+// Whether a member holds one of the partitions.
+bool IsHeld(const client::GroupDescription& group, const std::vector<ResetPartition>& partitions) {
+  std::set<std::pair<std::string, PartitionIndex>> held;
+  for (const client::GroupPartitionDescription& partition : group.partitions) {
+    if (partition.owner.has_value()) held.emplace(partition.topic, partition.partition);
+  }
+  return std::any_of(partitions.begin(), partitions.end(), [&](const ResetPartition& partition) {
+    return held.contains({partition.topic, partition.partition});
+  });
+}
+
 std::string MovedOn(const client::GroupResetSummary& reset, std::size_t moved, std::size_t all) {
   return absl::StrFormat(
       "the group has moved on since reset %d: in %d of %d partitions CURRENT-OFFSET is not where "
@@ -65,8 +83,7 @@ absl::Status ResetFacts::Prepare() {
     ASSIGN_OR_RETURN(const std::string text, ReadFile(task_.scenario.source));
     ASSIGN_OR_RETURN(lines_, ParseOffsetCsv(text, task_.scenario.source));
     if (lines_.empty()) {
-      return absl::InvalidArgumentError(
-          absl::StrFormat("%s has no line with an offset", task_.scenario.source));
+      return UsageError(absl::StrFormat("%s has no line with an offset", task_.scenario.source));
     }
     return CheckFileGroups();
   }
@@ -75,7 +92,7 @@ absl::Status ResetFacts::Prepare() {
 
 absl::Status ResetFacts::CheckFileGroups() const {
   if (!lines_.front().group.empty() || task_.groups.size() == 1) return absl::OkStatus();
-  return absl::InvalidArgumentError(
+  return UsageError(
       absl::StrFormat("%s names no groups, so it is for one; for several write "
                       "group,topic,partition,offset",
                       task_.scenario.source));
@@ -186,6 +203,11 @@ absl::Status ResetFacts::AddTopic(const std::string& topic,
 absl::Status ResetFacts::AddUndo(const client::GroupDescription& group, OfGroup& facts) {
   ASSIGN_OR_RETURN(const client::GroupResetDescription last, admin_.DescribeReset(group.group, 0));
   facts.undone = last.summary;
+  for (const client::GroupResetSummary& reset : group.resets) {
+    if (reset.number <= last.summary.number || reset.undone_by != 0 || reset.undoes != 0) continue;
+    facts.warnings.push_back(absl::StrFormat("reset %d (%s) is left out: its topics were deleted",
+                                             reset.number, reset.what));
+  }
   const Committed committed = CommittedOf(group);
   std::size_t moved_on = 0;
   for (const client::GroupOffsetChange& change : last.changes) {
@@ -211,7 +233,6 @@ absl::Status ResetFacts::AddUndo(const client::GroupDescription& group, OfGroup&
 absl::StatusOr<ResetFacts::OfGroup> ResetFacts::Find(const std::string& group) {
   ASSIGN_OR_RETURN(const client::GroupDescription description, Describe(group));
   OfGroup facts;
-  facts.members = description.members.size();
   if (task_.scenario.kind == Kind::kUndo) {
     RETURN_IF_ERROR(AddUndo(description, facts));
   } else {
@@ -226,6 +247,13 @@ absl::StatusOr<ResetFacts::OfGroup> ResetFacts::Find(const std::string& group) {
       if (given != wanted.given.end()) partition.given = given->second;
     }
   }
+  if (task_.groups.empty() && task_.scenario.kind == Kind::kShift) {
+    // Of all groups, those that can be shifted.
+    std::erase_if(facts.partitions, [](const ResetPartition& partition) {
+      return partition.status.ok() && !partition.committed.has_value();
+    });
+  }
+  facts.is_held = IsHeld(description, facts.partitions);
   std::sort(facts.partitions.begin(), facts.partitions.end(),
             [](const ResetPartition& a, const ResetPartition& b) {
               return std::tie(a.topic, a.partition) < std::tie(b.topic, b.partition);

@@ -34,8 +34,8 @@ class ResetFacts {
   absl::StatusOr<std::vector<std::string>> Groups();
 
   struct OfGroup {
-    std::vector<ResetPartition> partitions;  // in scope
-    std::size_t members = 0;
+    std::vector<ResetPartition> partitions;           // in scope
+    bool is_held = false;                             // one of them, by a member
     std::optional<client::GroupResetSummary> undone;  // kUndo
     // Why the reset cannot be made, or what to know besides; for people.
     std::vector<std::string> errors, warnings;

@@ -8,6 +8,7 @@
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
 
+#include "protocol/group_name.h"
 #include "protocol/status.h"
 #include "tools/cairn/time_text.h"
 #include "tools/cairn/usage.h"
@@ -71,6 +72,9 @@ absl::StatusOr<ResetScenario> ScenarioOf(const ResetOptions& options, Timestamp 
   ResetScenario scenario;
   scenario.kind = choice.kind;
   scenario.what = choice.flag;
+  if (options.to_group.has_value()) {
+    RETURN_IF_ERROR(AsUsageError(CheckGroupName(*options.to_group)));
+  }
   if (options.to_offset.has_value()) {
     ASSIGN_OR_RETURN(scenario.value, ParseNumber(choice.flag, *options.to_offset));
     scenario.what += absl::StrFormat(" %d", scenario.value);
@@ -119,7 +123,7 @@ absl::StatusOr<std::vector<std::string>> GroupsOf(const ResetOptions& options) {
   std::vector<std::string> groups;
   std::set<std::string> seen;
   for (const std::string& group : options.groups) {
-    if (group.empty()) return UsageError("a group's name is empty");
+    RETURN_IF_ERROR(AsUsageError(CheckGroupName(group)));
     if (seen.insert(group).second) groups.push_back(group);
   }
   return groups;

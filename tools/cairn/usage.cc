@@ -15,6 +15,10 @@ absl::Status UsageError(std::string message) {
   return status;
 }
 
+absl::Status AsUsageError(const absl::Status& status) {
+  return status.ok() ? status : UsageError(std::string(status.message()));
+}
+
 bool IsUsageError(const absl::Status& status) {
   return status.GetPayload(kUsagePayload).has_value();
 }

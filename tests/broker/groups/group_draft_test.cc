@@ -305,6 +305,29 @@ TEST_CASE("Groups: a reset moves all offsets, keeps what it replaced, and can be
   CHECK(group.group().resets.at(2).undoes == 1);
 }
 
+TEST_CASE("Groups: resets that changed nothing pushed others out of the history", "[groups]") {
+  Written group;
+  std::vector<OffsetChange> changes(1);
+  changes[0].partition = At(1, 0);
+  std::int64_t number = -1;
+  const auto reset = [&](Offset to, std::int64_t undoes) {
+    changes[0].new_offset = to;
+    group.Do([&](GroupDraft& draft) { number = draft.Reset(changes, "--to", undoes, kNow); });
+  };
+  reset(kNoOffset, 0);
+  CHECK(number == 0);
+  CHECK_FALSE(group.exists());  // it did not come into being for that
+  reset(Offset(5), 0);
+  CHECK(number == 1);
+  reset(Offset(5), 0);
+  CHECK(number == 0);
+  CHECK(group.group().resets.size() == 1);
+  // What takes one back is kept all the same: so it is known that this was done.
+  reset(Offset(5), 1);
+  CHECK(number == 2);
+  CHECK(group.group().resets.at(1).undone_by == 2);
+}
+
 TEST_CASE("Groups: only the last resets are remembered", "[groups]") {
   Written group;
   for (int i = 0; i < 15; ++i) {

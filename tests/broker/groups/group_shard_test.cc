@@ -385,6 +385,47 @@ TEST_CASE("Groups: a reset that members do not make way for changes nothing", "[
   CHECK(plane.group().offsets.at(at).offset == Offset(3));
 }
 
+TEST_CASE("Groups: a reset whose asker had left moved offsets later", "[groups]") {
+  storage::TempDir dir;
+  GroupPlane plane(dir.path());
+  const TopicId topic = plane.Create("orders", 1);
+  const TopicPartition at{topic, PartitionIndex(0)};
+  TestMember member(plane);
+  CHECK(*member.Join({"orders"}));
+  CHECK(member.HoldsAfterAll(1));
+  CHECK(member.Commit(at, member.held.at(at), 50) == ErrorCode::kOk);
+  const Group before = plane.group();
+  GroupShard::ResetRequest request;
+  request.group = "g";
+  request.changes.resize(1);
+  request.changes[0].partition = at;
+  request.changes[0].new_offset = Offset(3);
+  request.timeout = 60s;
+  const auto left = std::make_shared<std::atomic<bool>>(false);
+  request.asker_left = left;
+  SECTION("noticed by the watch over sessions") {
+    Answer<absl::StatusOr<GroupShard::ResetDone>> done;
+    plane.shard().Reset(request, done.Taker());
+    plane.shard().Expire(std::chrono::steady_clock::now());
+    CHECK(plane.shard().Find("g")->resetting);
+    *left = true;
+    plane.shard().Expire(std::chrono::steady_clock::now());
+    CHECK(CodeOf(done.Wait().status()) == ErrorCode::kTimedOut);
+  }
+  SECTION("noticed when members have let go") {
+    Answer<absl::StatusOr<GroupShard::ResetDone>> done;
+    plane.shard().Reset(request, done.Taker());
+    CHECK(Eventually([&] { return member.heard->last().partitions.empty(); }));
+    *left = true;
+    member.Obey();
+    CHECK(CodeOf(done.Wait().status()) == ErrorCode::kTimedOut);
+    CHECK(member.HoldsAfterAll(1));  // it has it again
+  }
+  CHECK_FALSE(plane.shard().Find("g")->resetting);
+  CHECK(plane.group().offsets == before.offsets);
+  CHECK(plane.group().resets.empty());
+}
+
 TEST_CASE("Groups: a reset makes a group that was not there, and refuses what is not there",
           "[groups]") {
   storage::TempDir dir;
