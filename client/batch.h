@@ -27,6 +27,7 @@ struct Batch {
   // Of a delivered one: lets go of all but its memory, where nobody else holds that, and what it
   // was accounted for.
   void Recycle() {
+    builder.Clear();  // one that was given up before it was packed has its records there
     if (bytes != nullptr && bytes.use_count() == 1) builder.UseMemory(std::move(*bytes));
     bytes.reset();
     callbacks.clear();

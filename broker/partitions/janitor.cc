@@ -1,6 +1,7 @@
 #include "broker/partitions/janitor.h"
 
 #include <algorithm>
+#include <malloc.h>
 #include <utility>
 
 #include "broker/runtime/logging.h"
@@ -12,6 +13,8 @@ namespace {
 
 // A segment that comes of age is looked at a little later, so that it is old enough by any clock.
 constexpr std::chrono::milliseconds kRollGrace{100};
+// Fewer files closed at once are not worth giving memory back to the system.
+constexpr std::int64_t kManyClosed = 1000;
 
 // Far enough, and no overflow in adding it.
 constexpr std::chrono::milliseconds kLongest{std::chrono::hours(24 * 365 * 100)};
@@ -184,7 +187,11 @@ void Janitor::RetainAll() {
 
 void Janitor::CloseUnused() {
   unused_due_ = Clock::now() + options_.unused_interval;
-  options_.open_files->CloseUnused();
+  if (options_.open_files->CloseUnused() < kManyClosed) return;
+#ifdef __GLIBC__
+  // What they took while they were used lies between what stays; the allocator keeps it otherwise.
+  malloc_trim(0);
+#endif
 }
 
 void Janitor::ExpireProducers() {

@@ -101,13 +101,14 @@ void OpenFiles::Sweep() {
   SweepLocked();
 }
 
-void OpenFiles::CloseUnused() {
+std::int64_t OpenFiles::CloseUnused() {
   const std::lock_guard one_at_a_time(sweep_mutex_);
-  SweepLocked(unused_since_);
+  const std::int64_t closed = SweepLocked(unused_since_);
   unused_since_ = clock_.fetch_add(1, std::memory_order_relaxed) + 1;
+  return closed;
 }
 
-void OpenFiles::SweepLocked(std::uint64_t unused_before) {
+std::int64_t OpenFiles::SweepLocked(std::uint64_t unused_before) {
   // What is opened from here on is added to the outcome; counting it twice is mended the next time.
   const std::int64_t before = files();
   std::vector<std::weak_ptr<Partition>> active;
@@ -122,7 +123,7 @@ void OpenFiles::SweepLocked(std::uint64_t unused_before) {
   };
   std::vector<Candidate> candidates;
   candidates.reserve(active.size());
-  std::int64_t open = 0;
+  std::int64_t open = 0, closed = 0;
   for (const std::weak_ptr<Partition>& weak : active) {
     std::shared_ptr<Partition> partition = weak.lock();
     if (partition == nullptr) continue;
@@ -141,6 +142,7 @@ void OpenFiles::SweepLocked(std::uint64_t unused_before) {
         (close && open > GoDownTo(files_max_))) {
       const int left = candidate.partition->CloseIdle();
       open -= candidate.files - left;
+      closed += candidate.files - left;
       if (left == 0) continue;
     }
     still_active.push_back(candidate.partition);
@@ -149,6 +151,7 @@ void OpenFiles::SweepLocked(std::uint64_t unused_before) {
   const std::lock_guard lock(mutex_);
   active_.insert(active_.end(), std::make_move_iterator(still_active.begin()),
                  std::make_move_iterator(still_active.end()));
+  return closed;
 }
 
 }  // namespace cairn::broker

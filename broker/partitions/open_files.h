@@ -58,11 +58,13 @@ class OpenFiles {
   // Counts, and closes what is above the budget. Runs by itself on a helper thread when needed.
   void Sweep();
   // Closes what was not used since the last call: an idle partition holds no file and no mapping.
-  void CloseUnused();
+  // Gives how many files that were.
+  std::int64_t CloseUnused();
 
  private:
   void SweepIfAbove();
-  void SweepLocked(std::uint64_t unused_before = 0);
+  // Gives how many files it closed.
+  std::int64_t SweepLocked(std::uint64_t unused_before = 0);
 
   const std::int64_t files_max_;
   HelperPool& helpers_;

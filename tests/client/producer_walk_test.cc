@@ -177,6 +177,45 @@ TEST_CASE("Producer: a topic that is deleted and made again is another topic",
   CHECK(delivery->offset == Offset(0));
 }
 
+TEST_CASE(
+    "Producer: records of batches that were given up before they were sent came back in others",
+    "[client][producer]") {
+  RunningServer server;
+  const auto cluster = ClusterAt(server.port());
+  CreateTopic(cluster, "t", 1);
+  ProducerOptions options;
+  options.when_full = WhenFull::kFail;
+  options.batch_bytes = 1;  // each record is a batch
+  options.in_flight_max = 1;
+  const auto producer = OpenProducer(cluster, options);
+  std::atomic<int> refused = 0;
+  // In a callback, so that all of them wait behind the first one.
+  const auto send_ten = [&](const Delivery&) {
+    for (int i = 0; i < 10; ++i) {
+      CHECK(producer
+                ->Send("t", RecordOf("lost"),
+                       [&](const Delivery& delivery) {
+                         refused += delivery.outcome == Delivery::Outcome::kRefused;
+                       })
+                .ok());
+    }
+  };
+  Admin other(ClusterAt(server.port()));  // what this producer does not hear of
+  REQUIRE(producer->SendAndWait("t", RecordOf("old")).ok());
+  REQUIRE(other.DeleteTopic("t").ok());
+  CreateTopic(cluster, "other", 1);
+  REQUIRE(producer->Send("other", RecordOf("x"), send_ten).ok());
+  REQUIRE(producer->Flush(kPatience).ok());
+  REQUIRE(producer->Flush(kPatience).ok());  // of those sent in the callback
+  REQUIRE(refused == 10);
+
+  REQUIRE(other.CreateTopic("t", 1, {}).ok());
+  REQUIRE(producer->SendAndWait("t", RecordOf("new")).ok());
+  const auto end = other.Offsets("t");
+  REQUIRE(end.ok());
+  CHECK(end->at(0).committed_end == Offset(1));
+}
+
 TEST_CASE("Producer: a delivery callback may send", "[client][producer]") {
   RunningServer server;
   const auto cluster = ClusterAt(server.port());
