@@ -5,8 +5,8 @@
 #include "absl/time/time.h"
 
 #include "bench/commands.h"
+#include "bench/consume_load.h"
 #include "bench/produce_load.h"
-#include "client/consumer.h"
 #include "protocol/status.h"
 
 namespace cairn::bench {
@@ -19,67 +19,6 @@ struct ConsumeOptions {
   int consumers = 1;
   std::int64_t fill_bytes = 256 << 20;
   std::size_t prefetch_bytes = 4u << 20;
-};
-
-// Reads all partitions of a topic from start to end, again and again.
-class ConsumeLoad {
- public:
-  absl::Status Open(const Target& target, const ConsumeOptions& options) {
-    ASSIGN_OR_RETURN(const auto cluster, target.Connect());
-    client::ConsumerOptions consumer;
-    consumer.prefetch_bytes = options.prefetch_bytes;
-    consumer.out_of_range = client::ConsumerOptions::OutOfRange::kEarliest;
-    ASSIGN_OR_RETURN(consumer_, client::Consumer::Open(cluster, consumer));
-    client::Admin admin(cluster);
-    ASSIGN_OR_RETURN(const auto offsets, admin.Offsets(target.topic()));
-    for (const auto& each : offsets) {
-      assignments_.push_back({.topic = target.topic(), .partition = each.partition});
-      assignments_.back().stop_at_present_end = true;
-    }
-    return absl::OkStatus();
-  }
-
-  void Run() {
-    while (!stop_ && status_.ok()) status_ = ReadOnce();
-  }
-  void Stop() { stop_ = true; }
-  const absl::Status& status() const { return status_; }
-  Window::Counts counts() const {
-    return {records_.load(std::memory_order_relaxed), bytes_.load(std::memory_order_relaxed)};
-  }
-
- private:
-  absl::Status ReadOnce() {
-    RETURN_IF_ERROR(consumer_->Assign(assignments_, std::chrono::seconds(10)));
-    std::int64_t seen = 0;
-    while (!consumer_->finished() && !stop_) {
-      ASSIGN_OR_RETURN(const client::PolledRecords polled,
-                       consumer_->Poll(std::chrono::milliseconds(100)));
-      RETURN_IF_ERROR(Count(polled));
-      seen += std::ssize(polled.records());
-    }
-    if (seen > 0 || stop_) return absl::OkStatus();
-    return absl::NotFoundError("the topic has no records to read");
-  }
-
-  absl::Status Count(const client::PolledRecords& polled) {
-    for (const client::ConsumerEvent& event : polled.events()) RETURN_IF_ERROR(event.status);
-    std::int64_t bytes = 0;
-    for (const client::ConsumedRecord& record : polled.records()) {
-      bytes += static_cast<std::int64_t>(record.key.value_or("").size() +
-                                         record.value.value_or("").size());
-    }
-    bytes_.store(bytes_.load(std::memory_order_relaxed) + bytes, std::memory_order_relaxed);
-    records_.store(records_.load(std::memory_order_relaxed) + std::ssize(polled.records()),
-                   std::memory_order_relaxed);
-    return absl::OkStatus();
-  }
-
-  std::unique_ptr<client::Consumer> consumer_;
-  std::vector<client::Assignment> assignments_;
-  std::atomic<bool> stop_ = false;
-  std::atomic<std::int64_t> records_ = 0, bytes_ = 0;
-  absl::Status status_;
 };
 
 using Loads = std::vector<std::unique_ptr<ConsumeLoad>>;
@@ -134,8 +73,9 @@ absl::StatusOr<Report> Consume(const ConsumeOptions& options) {
   }
   Loads loads;
   for (int i = 0; i < options.consumers; ++i) {
-    loads.push_back(std::make_unique<ConsumeLoad>());
-    RETURN_IF_ERROR(loads.back()->Open(*target, options));
+    ASSIGN_OR_RETURN(auto load,
+                     ConsumeLoad::Open(*target, target->topic(), options.prefetch_bytes));
+    loads.push_back(std::move(load));
   }
   Window window(options.window, *target, "consume");
   const absl::Time began = absl::Now() + absl::Seconds(options.window.warm_up);

@@ -1,8 +1,10 @@
+#include <algorithm>
 #include <cmath>
 #include <thread>
 
 #include "absl/strings/str_format.h"
 
+#include "bench/cold_reader.h"
 #include "bench/commands.h"
 #include "bench/produce_load.h"
 #include "protocol/status.h"
@@ -15,7 +17,8 @@ struct ProduceOptions {
   WindowOptions window;
   LoadOptions load;
   int producers = 1;
-  std::int64_t records = 0;  // 0: as many as the time allows
+  std::int64_t records = 0;     // 0: as many as the time allows
+  std::int64_t cold_bytes = 0;  // read meanwhile from a topic of its own; 0: none
 };
 
 using Loads = std::vector<std::unique_ptr<ProduceLoad>>;
@@ -85,16 +88,24 @@ std::string InKafkasWords(const Report& report, const Window& window) {
 absl::StatusOr<Report> Produce(const ProduceOptions& options) {
   ASSIGN_OR_RETURN(const auto target, Target::Open(options.target));
   ASSIGN_OR_RETURN(Loads loads, OpenLoads(options, *target));
+  std::unique_ptr<ColdReader> cold;
+  if (options.cold_bytes > 0) {
+    ASSIGN_OR_RETURN(cold, ColdReader::Open(*target, options.load, options.cold_bytes));
+    cold->Start();
+  }
   Window window(options.window, *target, "produce");
   RETURN_IF_ERROR(RunLoads(options, loads, window));
+  if (cold != nullptr) RETURN_IF_ERROR(cold->Stop());
   Report report;
   report.workload = "produce";
   report.settings = options.target.ToJson();
   report.settings.update(options.load.ToJson());
   report.settings["producers"] = options.producers;
+  report.settings["cold_bytes"] = options.cold_bytes;
   for (const auto& load : loads) report.latency.Add(load->latency());
   window.AddTo(report);
   report.AddLatency();
+  if (cold != nullptr) report.figures["cold_bytes_read"] = cold->counts().bytes;
   report.summary = InKafkasWords(report, window);
   return report;
 }
@@ -112,6 +123,10 @@ void AddProduce(CLI::App& app, Chosen& chosen) {
       ->capture_default_str();
   command->add_option("--records", options->records, "Send so many, instead of for so long")
       ->check(CLI::Range(0LL, 1'000'000'000'000LL));
+  command
+      ->add_option("--cold-bytes", options->cold_bytes,
+                   "Meanwhile a consumer reads so many bytes that are not in memory")
+      ->check(CLI::Range(0LL, 1LL << 40));
   command->footer(
       "Examples:\n"
       "  cairn-bench produce --record-bytes 100 --keys 1000 --partitions 16\n"

@@ -4,6 +4,7 @@
 #include <random>
 #include <utility>
 
+#include "broker/runtime/background.h"
 #include "broker/runtime/clock.h"
 #include "broker/runtime/logging.h"
 #include "protocol/error_code.h"
@@ -40,6 +41,7 @@ void Cleaner::Stop() {
 }
 
 void Cleaner::Loop() {
+  GiveWayToOthers();
   do {
     while (const std::shared_ptr<Partition> partition = Neediest()) Clean(partition);
   } while (WaitUntil(Clock::now() + options_.interval));

@@ -4,6 +4,7 @@
 #include <malloc.h>
 #include <utility>
 
+#include "broker/runtime/background.h"
 #include "broker/runtime/logging.h"
 #include "protocol/check.h"
 #include "protocol/limits.h"
@@ -86,6 +87,7 @@ void Janitor::RetainSoon() {
 }
 
 void Janitor::Loop() {
+  GiveWayToOthers();
   std::unique_lock lock(mutex_);
   while (!stopping_) {
     const auto now = Clock::now();

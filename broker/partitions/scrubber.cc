@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "broker/runtime/background.h"
 #include "broker/runtime/clock.h"
 #include "broker/runtime/logging.h"
 #include "protocol/error_code.h"
@@ -58,6 +59,7 @@ bool Scrubber::IsOfWrongClock(Timestamp noted) const {
 }
 
 void Scrubber::Loop() {
+  GiveWayToOthers();
   const auto look_interval = std::min(options_.look_interval, options_.interval);
   do {
     if (IsDue()) Round();

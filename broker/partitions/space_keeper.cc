@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "broker/runtime/background.h"
 #include "broker/runtime/logging.h"
 
 namespace cairn::broker {
@@ -42,6 +43,7 @@ bool SpaceKeeper::stopping() const {
 }
 
 void SpaceKeeper::Loop() {
+  GiveWayToOthers();
   bool again = false;
   std::unique_lock lock(mutex_);
   while (!stopping_) {
