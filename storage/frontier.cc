@@ -291,8 +291,8 @@ std::vector<TopicPartition> Frontier::Unknown() const {
 
 absl::Status Frontier::Note(std::span<const DurableEnd> ends) {
   const std::lock_guard lock(mutex_);
-  Bytes entries;
-  entries.reserve((ends.size() + 1) * kEntryBytes);
+  Bytes& entries = noting_;
+  entries.clear();
   const std::int64_t synced = synced_end_;
   if (synced > noted_synced_) AppendSpecial(entries, kSyncedUpTo, synced);
   for (const DurableEnd& end : ends) {

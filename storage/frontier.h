@@ -136,6 +136,7 @@ class Frontier {
   bool was_clean_ = false;
   std::int32_t start_ = 0;
   absl::Status failure_;  // of a sync: final
+  Bytes noting_;          // Note's; keeps its memory
   absl::flat_hash_map<TopicPartition, DurableEnd> ends_;
   absl::flat_hash_set<TopicPartition> unknown_;
   absl::flat_hash_set<TopicPartition> not_closed_;  // by the run before

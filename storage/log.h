@@ -5,6 +5,7 @@
 #include <optional>
 #include <vector>
 
+#include "absl/container/inlined_vector.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 
@@ -67,7 +68,7 @@ class SyncPlan {
     std::shared_ptr<Segment> segment;
     std::int64_t length = 0;  // what was appended so far
   };
-  std::vector<Part> files_;
+  absl::InlinedVector<Part, 1> files_;  // nearly always the active segment alone
   std::optional<Manifest::Pending> manifest_;
   std::shared_ptr<const File> meta_;
   std::vector<std::filesystem::path> directories_;

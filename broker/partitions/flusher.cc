@@ -79,7 +79,6 @@ Flusher::Clock::time_point Flusher::NextDue() const {
 void Flusher::Run() {
   bool last = false;
   while (!last) {
-    std::vector<std::shared_ptr<Partition>> due;
     {
       std::unique_lock lock(mutex_);
       while (!stopping_ && urgent_.empty()) {
@@ -92,18 +91,17 @@ void Flusher::Run() {
         }
       }
       last = stopping_;
-      due = TakeDue(last);
+      TakeDue(last);
     }
-    Cycle(std::move(due), last);
+    Cycle(last);
     if (frontier_changed_ && (last || frontier_due_ <= Clock::now())) SyncFrontier();
   }
 }
 
-std::vector<std::shared_ptr<Partition>> Flusher::TakeDue(bool all) {
-  std::vector<std::shared_ptr<Partition>> due;
-  due.swap(urgent_);
+void Flusher::TakeDue(bool all) {
+  taken_.swap(urgent_);
   // One that became urgent while it waited for its time need not wait for that any more.
-  for (const std::shared_ptr<Partition>& partition : due) {
+  for (const std::shared_ptr<Partition>& partition : taken_) {
     const auto known = later_of_.find(partition.get());
     if (known == later_of_.end()) continue;
     later_.erase(known->second);
@@ -112,24 +110,23 @@ std::vector<std::shared_ptr<Partition>> Flusher::TakeDue(bool all) {
   const auto end = all ? later_.end() : later_.upper_bound(Clock::now());
   for (auto each = later_.begin(); each != end; ++each) {
     later_of_.erase(each->second.get());
-    due.push_back(std::move(each->second));
+    taken_.push_back(std::move(each->second));
   }
   later_.erase(later_.begin(), end);
   // One that was marked by two threads, one before and one after it was last taken, is there twice.
-  std::sort(due.begin(), due.end());
-  due.erase(std::unique(due.begin(), due.end()), due.end());
-  return due;
+  std::sort(taken_.begin(), taken_.end());
+  taken_.erase(std::unique(taken_.begin(), taken_.end()), taken_.end());
 }
 
-void Flusher::Cycle(std::vector<std::shared_ptr<Partition>> partitions, bool last) {
-  std::vector<Work> works;
-  works.reserve(partitions.size());
-  for (std::shared_ptr<Partition>& partition : partitions) {
+void Flusher::Cycle(bool last) {
+  std::vector<Work>& works = works_;
+  for (std::shared_ptr<Partition>& partition : taken_) {
     partition->BeginFlush();
     storage::SyncPlan plan = partition->TakeUnsynced();
     if (plan.empty()) continue;
     works.push_back({std::move(partition), std::move(plan), absl::OkStatus()});
   }
+  taken_.clear();
   if (!works.empty()) {
     Count(metrics_.sync_cycles);
     Count(metrics_.synced_partitions, static_cast<std::int64_t>(works.size()));
@@ -149,6 +146,7 @@ void Flusher::Cycle(std::vector<std::shared_ptr<Partition>> partitions, bool las
                    std::make_move_iterator(failed));
     works.erase(works.begin(), failed);
     Answer(works);
+    works.clear();
   }
   if (!synced_.empty()) NoteInFrontier(last);
 }
@@ -195,10 +193,9 @@ void Flusher::TryAgainLater(std::vector<Work>& works) {
 void Flusher::NoteInFrontier(bool last) {
   absl::Status outcome = frontier_status_;
   if (outcome.ok()) {
-    std::vector<storage::DurableEnd> ends;
-    ends.reserve(synced_.size());
-    for (const Work& work : synced_) ends.push_back(work.plan.durable_end());
-    outcome = data_dir_.frontier().Note(ends);
+    for (const Work& work : synced_) ends_.push_back(work.plan.durable_end());
+    outcome = data_dir_.frontier().Note(ends_);
+    ends_.clear();
     if (CodeOf(outcome) == ErrorCode::kStorageFull && !last) {
       // The records are safe; only nobody may be told before the frontier knows.
       LogWarning("the frontier has no room; acknowledgements wait", {{"reason", outcome}});
@@ -229,22 +226,26 @@ void Flusher::Answer(std::vector<Work>& works) {
     work.plan = storage::SyncPlan();  // it keeps descriptors open
   }
   Count(metrics_.acknowledgements, static_cast<std::int64_t>(due_.size()));
-  // Those of one sink side by side, in the order in which they became due.
-  std::stable_sort(due_.begin(), due_.end(), [](const Partition::Due& a, const Partition::Due& b) {
+  // Those of one sink side by side, in the order in which they became due. The sort takes memory,
+  // and often there is one sink only.
+  const auto by_sink = [](const Partition::Due& a, const Partition::Due& b) {
     return a.sink.get() < b.sink.get();
-  });
-  std::vector<Ack> acks;
+  };
+  if (!std::is_sorted(due_.begin(), due_.end(), by_sink)) {
+    std::stable_sort(due_.begin(), due_.end(), by_sink);
+  }
   for (std::size_t i = 0; i < due_.size();) {
     AckSink& sink = *due_[i].sink;
-    acks.clear();
+    acks_.clear();
     std::size_t next = i;
     for (; next < due_.size() && due_[next].sink.get() == &sink; ++next) {
-      acks.push_back(std::move(due_[next].ack));
+      acks_.push_back(std::move(due_[next].ack));
     }
-    sink.Acknowledge(acks);
+    sink.Acknowledge(acks_);
     i = next;
   }
   due_.clear();
+  acks_.clear();
 }
 
 void Flusher::SyncFrontier() {

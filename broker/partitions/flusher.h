@@ -66,9 +66,9 @@ class Flusher {
 
   void Run();
   bool AddLater(std::shared_ptr<Partition> partition, Clock::time_point due);
-  std::vector<std::shared_ptr<Partition>> TakeDue(bool all);
+  void TakeDue(bool all);
   Clock::time_point NextDue() const;
-  void Cycle(std::vector<std::shared_ptr<Partition>> partitions, bool last);
+  void Cycle(bool last);
   void SyncEach(std::vector<Work>& works);
   void SyncTogether(std::vector<Work>& works);
   void TryAgainLater(std::vector<Work>& works);
@@ -88,7 +88,10 @@ class Flusher {
   absl::flat_hash_map<const Partition*, Later::iterator> later_of_;
   bool stopping_ = false;
 
-  // The flusher thread's own.
+  // The flusher thread's own. Between two cycles the vectors are empty, but for synced_; they are
+  // members because they keep their memory.
+  std::vector<std::shared_ptr<Partition>> taken_;
+  std::vector<Work> works_;
   std::vector<Work> synced_;  // not in the frontier yet
   Clock::time_point note_due_;
   bool frontier_changed_ = false;
@@ -96,7 +99,9 @@ class Flusher {
   absl::Status frontier_status_;
   bool disk_failed_ = false;   // some sync has
   bool told_waiting_ = false;  // that descriptors are wanted
+  std::vector<storage::DurableEnd> ends_;
   std::vector<Partition::Due> due_;
+  std::vector<Ack> acks_;
 
   std::thread thread_;
 };
