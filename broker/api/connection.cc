@@ -111,6 +111,46 @@ bool Connection::FitsControl(std::uint64_t correlation) {
 
 // ---- from any thread ----
 
+// An allocator, as Asio wants it, that gives out mail_call_.
+template <typename T>
+class Connection::MailCallMemory {
+ public:
+  using value_type = T;
+
+  explicit MailCallMemory(Connection& connection) : connection_(&connection) {}
+  template <typename Other>
+  MailCallMemory(const MailCallMemory<Other>& other) : connection_(other.connection_) {}
+
+  T* allocate(std::size_t) {
+    static_assert(sizeof(T) <= sizeof(mail_call_));
+    return reinterpret_cast<T*>(connection_->mail_call_.data());
+  }
+  void deallocate(T*, std::size_t) {}
+
+  template <typename Other>
+  bool operator==(const MailCallMemory<Other>& other) const {
+    return connection_ == other.connection_;
+  }
+
+ private:
+  template <typename Other>
+  friend class MailCallMemory;
+
+  Connection* connection_;
+};
+
+class Connection::MailCall {
+ public:
+  using allocator_type = MailCallMemory<std::byte>;
+
+  explicit MailCall(std::shared_ptr<Connection> connection) : connection_(std::move(connection)) {}
+  allocator_type get_allocator() const { return allocator_type(*connection_); }
+  void operator()() { connection_->OpenMail(); }
+
+ private:
+  std::shared_ptr<Connection> connection_;
+};
+
 template <typename Leave>
 void Connection::LeaveMail(Leave leave) {
   {
@@ -119,7 +159,7 @@ void Connection::LeaveMail(Leave leave) {
     if (mail_told_) return;
     mail_told_ = true;
   }
-  asio::post(table_.context(), [self = shared_from_this()] { self->OpenMail(); });
+  asio::post(table_.context(), MailCall(shared_from_this()));
 }
 
 void Connection::Acknowledge(std::span<const Ack> acks) {

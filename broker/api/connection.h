@@ -1,7 +1,9 @@
 #pragma once
 
+#include <array>
 #include <atomic>
 #include <chrono>
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <mutex>
@@ -106,6 +108,9 @@ class Connection final : public AckSink, public std::enable_shared_from_this<Con
     std::vector<Task> tasks;
     std::vector<std::shared_ptr<Subscription>> woken;
   };
+  class MailCall;
+  template <typename T>
+  class MailCallMemory;
   template <typename Leave>
   void LeaveMail(Leave leave);
   void OpenMail();
@@ -174,6 +179,9 @@ class Connection final : public AckSink, public std::enable_shared_from_this<Con
   std::mutex mail_mutex_;
   Mail mail_;               // guarded by mail_mutex_
   bool mail_told_ = false;  // guarded by mail_mutex_
+  // Where the call of OpenMail waits for its turn: one at a time, from when mail_told_ is set until
+  // OpenMail begins. Other threads have none of Asio's spare memory, and would spoil the worker's.
+  alignas(std::max_align_t) std::array<std::byte, 96> mail_call_;
 };
 
 template <typename Table>
