@@ -13,6 +13,9 @@ namespace {
 
 // A control buffer that has been larger than this is given back as soon as it is empty.
 constexpr std::size_t kControlKept = 64u << 10;
+// A few frames are queued at a time, and the heads of batches are small.
+constexpr std::size_t kSpareHeadsMax = 8;
+constexpr std::size_t kSpareHeadBytesMax = 256;
 constexpr std::array<std::byte, 8> kZeros{};
 
 std::size_t Padding(const Outbox::DataFrame& frame) {
@@ -57,6 +60,14 @@ void Outbox::Push(DataFrame frame) {
   data_.push_back(std::move(frame));
 }
 
+Bytes Outbox::NewHead() {
+  if (spare_heads_.empty()) return {};
+  Bytes head = std::move(spare_heads_.back());
+  spare_heads_.pop_back();
+  head.clear();
+  return head;
+}
+
 void Outbox::Drop(std::uint32_t subscription) {
   auto first = data_.begin();
   if (front_sent_ > 0) ++first;
@@ -83,6 +94,10 @@ std::size_t Outbox::SentOfFront(std::size_t bytes) {
   front_sent_ += sent;
   data_bytes_ -= sent;
   if (front_sent_ == size) {
+    Bytes& head = data_.front().head;
+    if (spare_heads_.size() < kSpareHeadsMax && head.capacity() <= kSpareHeadBytesMax) {
+      spare_heads_.push_back(std::move(head));
+    }
     data_.pop_front();
     front_sent_ = 0;
   }
@@ -118,6 +133,7 @@ absl::Status Outbox::Probe() const {
 void Outbox::Release() {
   if (control_bytes() == 0) Bytes().swap(control_);
   if (data_.empty()) std::deque<DataFrame>().swap(data_);
+  std::vector<Bytes>().swap(spare_heads_);
 }
 
 }  // namespace cairn::broker

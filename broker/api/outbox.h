@@ -4,6 +4,7 @@
 #include <deque>
 #include <span>
 #include <sys/uio.h>
+#include <vector>
 
 #include "absl/status/status.h"
 
@@ -26,6 +27,8 @@ class Outbox {
   // Whole control frames are appended here.
   Bytes& control() { return control_; }
   void Push(DataFrame frame);
+  // An empty one for the next data frame, with the memory of one that was sent.
+  Bytes NewHead();
   // Forgets the data frames of a subscription, but for one that has begun: it must be finished.
   void Drop(std::uint32_t subscription);
 
@@ -52,6 +55,7 @@ class Outbox {
   Bytes control_;
   std::size_t control_sent_ = 0;
   std::deque<DataFrame> data_;
+  std::vector<Bytes> spare_heads_;
   std::size_t front_sent_ = 0;  // of data_.front()
   std::size_t data_bytes_ = 0;  // of data_, without what was sent
 };

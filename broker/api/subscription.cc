@@ -113,7 +113,7 @@ bool Subscription::Deliver(storage::LogRead read, flatbuffers::FlatBufferBuilder
     return true;
   }
   const Offset committed = std::max(partition_->ends().committed_end, read.next);
-  Outbox::DataFrame frame{.subscription = id_, .head = {}, .view = {}};
+  Outbox::DataFrame frame{.subscription = id_, .head = out.NewHead(), .view = {}};
   FinishFrame(builder, 0, wire::CreateBatches(builder, id_, committed.value()), size, frame.head);
   frame.view = std::move(read.view);
   out.Push(std::move(frame));
@@ -140,7 +140,7 @@ void Subscription::EndOnError(const absl::Status& error, flatbuffers::FlatBuffer
 void Subscription::End(flatbuffers::FlatBufferBuilder& builder, Outbox& out,
                        const absl::Status& why, Offset from, Offset to) {
   // Among the data frames, since it must not overtake what was pushed before it.
-  Outbox::DataFrame frame{.subscription = id_, .head = {}, .view = {}};
+  Outbox::DataFrame frame{.subscription = id_, .head = out.NewHead(), .view = {}};
   const auto message =
       ToWire(builder, std::string_view(why.message().data(), why.message().size()));
   const Offset next = CodeOf(why) == ErrorCode::kTrimmed ? to : next_;
