@@ -1,6 +1,8 @@
 #pragma once
 
 #include <chrono>
+#include <cstddef>
+#include <iterator>
 #include <list>
 #include <optional>
 
@@ -21,7 +23,7 @@ class DeadlineList {
    private:
     friend class DeadlineList;
     struct Item {
-      T* what;
+      T* what = nullptr;
       Clock::time_point due;
     };
     std::optional<typename std::list<Item>::iterator> position_;
@@ -35,13 +37,19 @@ class DeadlineList {
       (*entry.position_)->due = now + patience_;
       items_.splice(items_.end(), items_, *entry.position_);
     } else {
-      items_.push_back({&what, now + patience_});
+      if (spare_.empty()) spare_.emplace_back();
+      items_.splice(items_.end(), spare_, spare_.begin());
+      items_.back() = {&what, now + patience_};
       entry.position_ = std::prev(items_.end());
     }
   }
   void Remove(Entry& entry) {
     if (!entry.listed()) return;
-    items_.erase(*entry.position_);
+    if (spare_.size() < kSpareMax) {
+      spare_.splice(spare_.begin(), items_, *entry.position_);
+    } else {
+      items_.erase(*entry.position_);
+    }
     entry.position_.reset();
   }
 
@@ -54,8 +62,12 @@ class DeadlineList {
   }
 
  private:
+  // Those who come and go with each request do so a few at a time.
+  static constexpr std::size_t kSpareMax = 64;
+
   Clock::duration patience_;
   std::list<typename Entry::Item> items_;
+  std::list<typename Entry::Item> spare_;  // nodes for items_, with nothing in them
 };
 
 }  // namespace cairn::broker
