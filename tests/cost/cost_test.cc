@@ -39,9 +39,10 @@ Cost CostOf(const char* what, const cost::Counts& counts, int units, double payl
 }
 
 // One request at a time, each answered before the next is sent: what a request shares with others
-// that are on their way at the same time only makes it cheaper.
-Cost CostOfProducing(const char* what, wire::Acks acks, const char* durability,
-                     const Bytes& batch) {
+// that are on their way at the same time only makes it cheaper. In halves: the second is sent when
+// the broker, having read the first, waits again.
+Cost CostOfProducing(const char* what, wire::Acks acks, const char* durability, const Bytes& batch,
+                     bool in_halves = false) {
   cost::ExemptThisThread();
   RunningServer server;
   RawClient client = server.Connect();
@@ -50,14 +51,24 @@ Cost CostOfProducing(const char* what, wire::Acks acks, const char* durability,
   constexpr std::uint64_t kCorrelation = 7;
   const Bytes frame =
       client.Encode(kCorrelation, wire::CreateProduce(client.builder(), &id, 0, acks), batch);
+  const ByteView first_half = ByteView(frame).first(frame.size() / 2);
+  const ByteView second_half = ByteView(frame).subspan(first_half.size());
   const auto produce = [&](int times) {
     for (int i = 0; i < times; ++i) {
-      client.SendBytes(frame);
+      if (in_halves) {
+        const std::int64_t waits = cost::CallsSoFar("epoll_ctl");
+        client.SendBytes(first_half);
+        while (cost::CallsSoFar("epoll_ctl") == waits) std::this_thread::yield();
+        client.SendBytes(second_half);
+      } else {
+        client.SendBytes(frame);
+      }
       const auto reply = client.Take();
       REQUIRE(reply.correlation() == kCorrelation);
       reply.as<wire::Produced>();
     }
   };
+  cost::StartCounting();
   produce(kWarmUp);
   cost::StartCounting();
   produce(kRequests);
@@ -98,11 +109,15 @@ TEST_CASE("Cost: the counters see what another thread does", "[cost]") {
   CHECK(counts.all_calls() == 0);
 }
 
+// Of the allocations that the bounds leave room for, a few are those of other threads and of tables
+// that grow. The calls leave room for what arrives or leaves in more pieces than on an idle
+// machine.
+
 TEST_CASE("Cost: a produce of a hundred small records", "[cost]") {
   const Cost cost =
       CostOfProducing("produce, written, 100 records of 100 bytes", wire::Acks::Written, "written",
                       MakeBatch({.count = 100, .value_bytes = 100}));
-  REQUIRE(cost.allocations <= 1);
+  REQUIRE(cost.allocations <= 0.25);
   REQUIRE(cost.copies <= 1);
   REQUIRE(cost.calls <= 8);
 }
@@ -110,18 +125,27 @@ TEST_CASE("Cost: a produce of a hundred small records", "[cost]") {
 TEST_CASE("Cost: a produce of 256 KiB", "[cost]") {
   const Cost cost = CostOfProducing("produce, written, 256 KiB", wire::Acks::Written, "written",
                                     MakeBatch({.count = 1, .value_bytes = 256u << 10}));
-  REQUIRE(cost.allocations <= 1);
+  REQUIRE(cost.allocations <= 0.25);
   REQUIRE(cost.copies <= 1);
-  REQUIRE(cost.calls_per_mib <= 100);
+  REQUIRE(cost.calls_per_mib <= 120);
+}
+
+// What has arrived is parked between the broker's turns, and copied back.
+TEST_CASE("Cost: a produce that comes in two halves", "[cost]") {
+  const Cost cost = CostOfProducing("produce, written, 128 KiB in halves", wire::Acks::Written,
+                                    "written", MakeBatch({.count = 1, .value_bytes = 128u << 10}),
+                                    /*in_halves=*/true);
+  REQUIRE(cost.allocations <= 2);
+  REQUIRE(cost.copies <= 2);
 }
 
 TEST_CASE("Cost: a durable produce", "[cost]") {
   const Cost cost =
       CostOfProducing("produce, durable, 100 records of 100 bytes", wire::Acks::Durable, "durable",
                       MakeBatch({.count = 100, .value_bytes = 100}));
-  REQUIRE(cost.allocations <= 10);
+  REQUIRE(cost.allocations <= 0.25);
   REQUIRE(cost.copies <= 1);
-  REQUIRE(cost.calls <= 16);
+  REQUIRE(cost.calls <= 14);
 }
 
 TEST_CASE("Cost: a subscription that reads what is in memory", "[cost]") {
@@ -152,9 +176,9 @@ TEST_CASE("Cost: a subscription that reads what is in memory", "[cost]") {
   while (frames < kRequests) read_all();
   const cost::Counts counts = cost::StopCounting();
   const Cost cost = CostOf("consume, a frame pushed", counts, frames, bytes);
-  REQUIRE(cost.allocations <= 2);
+  REQUIRE(cost.allocations <= 0.5);
   REQUIRE(counts.bytes_copied == 0);
-  REQUIRE(cost.calls_per_mib <= 100);
+  REQUIRE(cost.calls_per_mib <= 64);
 }
 
 }  // namespace cairn::test

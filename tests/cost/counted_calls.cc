@@ -8,7 +8,6 @@
 #include <execinfo.h>
 #include <fcntl.h>
 #include <numeric>
-#include <string_view>
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -51,7 +50,7 @@ void NoteCopy(std::size_t bytes) {
 }
 
 // Where the call of this name is counted.
-consteval std::size_t Named(std::string_view name) {
+constexpr std::size_t Named(std::string_view name) {
   std::size_t i = 0;
   while (name != kCalls[i]) ++i;
   return i;
@@ -96,6 +95,8 @@ Counts StopCounting() {
   for (std::size_t i = 0; i < calls.size(); ++i) counts.calls[i] = calls[i];
   return counts;
 }
+
+std::int64_t CallsSoFar(std::string_view name) { return calls[Named(name)]; }
 
 }  // namespace cairn::cost
 

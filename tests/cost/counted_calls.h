@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <string>
+#include <string_view>
 
 namespace cairn::cost {
 
@@ -39,5 +40,7 @@ void ExemptThisThread();
 // Begins at zero.
 void StartCounting();
 Counts StopCounting();
+// So far; for a test that waits until another thread has come to that call.
+std::int64_t CallsSoFar(std::string_view name);
 
 }  // namespace cairn::cost
