@@ -167,6 +167,7 @@ ssize_t __real_write(int descriptor, const void* bytes, std::size_t size);
 ssize_t __real_pread(int descriptor, void* out, std::size_t size, off_t at);
 ssize_t __real_pwrite(int descriptor, const void* bytes, std::size_t size, off_t at);
 int __real_fstat(int descriptor, struct stat* out);
+off_t __real_lseek(int descriptor, off_t at, int whence);
 int __real_open(const char* path, int flags, ...);
 int __real_close(int descriptor);
 void* __real_mmap(void* at, std::size_t size, int protection, int flags, int descriptor,
@@ -213,6 +214,11 @@ ssize_t __wrap_pwrite(int descriptor, const void* bytes, std::size_t size, off_t
 int __wrap_fstat(int descriptor, struct stat* out) {
   NoteCall(Named("fstat"));
   return __real_fstat(descriptor, out);
+}
+
+off_t __wrap_lseek(int descriptor, off_t at, int whence) {
+  NoteCall(Named("lseek"));
+  return __real_lseek(descriptor, at, whence);
 }
 
 int __wrap_open(const char* path, int flags, ...) {

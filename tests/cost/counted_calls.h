@@ -20,10 +20,10 @@ namespace cairn::cost {
 inline constexpr std::size_t kCopyBytesMin = 1024;
 
 inline constexpr std::array kCalls = {
-    "recv",       "sendmsg",   "read",           "write",           "pread",
-    "pwrite",     "fstat",     "open",           "close",           "mmap",
-    "munmap",     "fallocate", "fdatasync",      "sync_file_range", "syncfs",
-    "epoll_wait", "epoll_ctl", "timerfd_settime"};
+    "recv",   "sendmsg",    "read",      "write",          "pread",
+    "pwrite", "fstat",      "lseek",     "open",           "close",
+    "mmap",   "munmap",     "fallocate", "fdatasync",      "sync_file_range",
+    "syncfs", "epoll_wait", "epoll_ctl", "timerfd_settime"};
 
 struct Counts {
   std::int64_t allocations = 0;
