@@ -123,6 +123,9 @@ absl::Status RunAll(ProduceLoad& load, Tails& tails, Window& window) {
 }
 
 absl::StatusOr<Report> EndToEnd(const EndToEndOptions& options) {
+  if (options.load.rate <= 0) {
+    return absl::InvalidArgumentError("--rate 0: e2e is an open loop, and needs a rate");
+  }
   ASSIGN_OR_RETURN(const auto target, Target::Open(options.target));
   ASSIGN_OR_RETURN(Tails tails, OpenTails(*target, options, options.consumers));
   ASSIGN_OR_RETURN(const Tails stopped, OpenTails(*target, options, options.stopped));
