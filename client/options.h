@@ -41,7 +41,9 @@ enum class WhenFull {
 struct ProducerOptions {
   Acks acks = Acks::kDefault;
   Codec codec = Codec::kNone;
-  std::size_t batch_bytes = 256u << 10;  // a batch is sent when it reaches this, at the latest
+  // A batch is sent when it reaches this, at the latest; behind in_flight_max others it grows to
+  // four times this, as far as the topic's max.message.bytes allows.
+  std::size_t batch_bytes = 256u << 10;
   Duration linger{5};  // … or when its oldest record is this old; at once if nothing is in flight
   std::size_t buffer_bytes_max = 64u << 20;  // records accepted and not yet answered
   WhenFull when_full = WhenFull::kBlock;

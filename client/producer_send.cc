@@ -24,6 +24,8 @@ Timestamp WallNow() {
                        .count());
 }
 
+constexpr std::size_t kGrowthBehind = 4;
+
 absl::Status Closed() { return absl::FailedPreconditionError("the producer is closed"); }
 
 }  // namespace
@@ -160,13 +162,17 @@ absl::Status Producer::State::AwaitRoom(std::unique_lock<std::mutex>& lock, std:
                       options_.buffer_bytes_max, options_.block_timeout.count()));
 }
 
-std::size_t Producer::State::BatchLimit(const Topic& topic) const {
-  return std::min(options_.batch_bytes, topic.info->batch_bytes_max);
+// What is behind as many batches as may be on the wire goes no sooner for being sealed early;
+// larger batches then put more on the wire, and each answer, and each sync, serves more.
+std::size_t Producer::State::BatchLimit(const Partition& partition) const {
+  const bool behind = partition.undelivered >= options_.in_flight_max;
+  const std::size_t wanted = options_.batch_bytes * (behind ? kGrowthBehind : 1);
+  return std::min(wanted, partition.topic.info->batch_bytes_max);
 }
 
 void Producer::State::Append(Partition& partition, const RecordBatchBuilder::Record& record,
                              std::size_t bound, OnDelivery done) {
-  const std::size_t limit = BatchLimit(partition.topic);
+  const std::size_t limit = BatchLimit(partition);
   if (partition.open != nullptr && (partition.open->builder.size() + bound > limit ||
                                     partition.open->record_count == kBatchRecordsMax)) {
     Seal(partition);
@@ -208,6 +214,7 @@ void Producer::State::Seal(Partition& partition) {
 // Nothing is added to the open batch any more; records without a key go to the next partition.
 void Producer::State::Close(Partition& partition) {
   partition.sealed.push_back(std::move(partition.open));
+  ++partition.undelivered;
   Topic& topic = partition.topic;
   if (topic.sticky == partition.index.value()) {
     topic.sticky = (topic.sticky + 1) % static_cast<std::int32_t>(topic.partitions.size());

@@ -234,6 +234,7 @@ void Producer::State::Deliver(Partition& partition) {
   for (PartitionQueue::Settled& one : settled) one.batch->Recycle();
   {
     const std::lock_guard lock(mutex_);
+    partition.undelivered -= static_cast<std::int32_t>(settled.size());
     for (PartitionQueue::Settled& one : settled) {
       buffered_ -= one.batch->accounted;
       const auto generation = outstanding_.find(one.batch->generation);

@@ -52,7 +52,8 @@ class Producer::State final : public std::enable_shared_from_this<State>, public
     // Guarded by mutex_.
     std::unique_ptr<Batch> open;
     std::deque<std::unique_ptr<Batch>> sealed;
-    bool dirty = false;  // on the list
+    std::int32_t undelivered = 0;  // batches that are sealed, here or in the queue
+    bool dirty = false;            // on the list
     // The I/O thread's own.
     PartitionQueue queue;
     TimePoint wake_at = TimePoint::max();
@@ -83,7 +84,7 @@ class Producer::State final : public std::enable_shared_from_this<State>, public
   void MarkDirty(Partition& partition);
   void Adopt(Topic& topic, std::shared_ptr<const TopicInfo> info);
   void RefreshIfOld(Topic& topic, TimePoint now);
-  std::size_t BatchLimit(const Topic& topic) const;
+  std::size_t BatchLimit(const Partition& partition) const;
 
   // ---- I/O thread ----
   void Pump();

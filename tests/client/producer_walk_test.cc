@@ -216,6 +216,42 @@ TEST_CASE(
   CHECK(end->at(0).committed_end == Offset(1));
 }
 
+TEST_CASE("Producer: batches behind as many as may be on the wire are larger",
+          "[client][producer]") {
+  RunningServer server;
+  const auto cluster = ClusterAt(server.port());
+  for (const char* topic : {"t", "behind", "at-once"}) CreateTopic(cluster, topic, 1);
+  const std::string value(100, 'v');
+  constexpr int kRecords = 400;
+  constexpr std::int64_t kBatches = kRecords / 8;  // at once: so many records fill one
+  ProducerOptions options;
+  options.when_full = WhenFull::kFail;
+  options.batch_bytes = 1000;
+  const auto producer = OpenProducer(cluster, options);
+  for (int i = 0; i < kRecords; ++i) {
+    REQUIRE(producer->Send("at-once", RecordOf(value)).ok());
+    if (i % 8 == 7) REQUIRE(producer->Flush(kPatience).ok());
+  }
+  // The cluster knows the topic from now on; in the callback nothing is delivered.
+  REQUIRE(producer->SendAndWait("behind", RecordOf(value)).ok());
+  const auto send_all = [&](const Delivery&) {
+    for (int i = 1; i < kRecords; ++i) CHECK(producer->Send("behind", RecordOf(value)).ok());
+  };
+  REQUIRE(producer->Send("t", RecordOf("x"), send_all).ok());
+  REQUIRE(producer->Flush(kPatience).ok());
+  REQUIRE(producer->Flush(kPatience).ok());  // of those sent in the callback
+
+  Admin admin(cluster);
+  const auto at_once = admin.DescribeTopic("at-once");
+  const auto behind = admin.DescribeTopic("behind");
+  REQUIRE(at_once.ok());
+  REQUIRE(behind.ok());
+  CHECK(behind->partitions[0].log_end == Offset(kRecords));
+  // The same records; what differs is the headers of batches.
+  const std::int64_t fewer = at_once->partitions[0].bytes - behind->partitions[0].bytes;
+  CHECK(fewer > kBatches / 2 * static_cast<std::int64_t>(kBatchHeaderBytes));
+}
+
 TEST_CASE("Producer: a delivery callback may send", "[client][producer]") {
   RunningServer server;
   const auto cluster = ClusterAt(server.port());
