@@ -2,17 +2,16 @@
 
 #include <cerrno>
 #include <csignal>
-#include <cstring>
 #include <fcntl.h>
 #include <filesystem>
 #include <fstream>
 #include <sys/prctl.h>
-#include <sys/wait.h>
 #include <unistd.h>
 #include <utility>
 
 #include "absl/strings/str_format.h"
 
+#include "bench/child_process.h"
 #include "protocol/status.h"
 
 namespace cairn::bench {
@@ -37,20 +36,13 @@ std::string LastLine(const std::string& file) {
   return last;
 }
 
-// In the child: never returns.
-[[noreturn]] void Become(std::vector<std::string> arguments, int out, const std::string& log,
-                         bool pin) {
+// In the child, before it becomes the broker.
+void Prepare(const std::string& log, bool pin) {
   prctl(PR_SET_PDEATHSIG, SIGKILL);
   setpgid(0, 0);  // Ctrl-C ends the load first
   if (pin) PinThisThread(BrokerCore());
-  dup2(out, STDOUT_FILENO);
   const int err = open(log.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
   if (err >= 0) dup2(err, STDERR_FILENO);
-  std::vector<char*> argv;
-  for (std::string& argument : arguments) argv.push_back(argument.data());
-  argv.push_back(nullptr);
-  execv(argv[0], argv.data());
-  _exit(127);
 }
 
 }  // namespace
@@ -66,21 +58,11 @@ absl::StatusOr<BrokerProcess> BrokerProcess::Start(const Options& options) {
   std::vector<std::string> arguments = {cairnd, "--data-dir", dir.path() + "/data", "--listen",
                                         "127.0.0.1:0"};
   arguments.insert(arguments.end(), options.flags.begin(), options.flags.end());
-  int out[2];
-  if (pipe2(out, O_CLOEXEC) != 0) {
-    return absl::UnavailableError(absl::StrFormat("pipe: %s", std::strerror(errno)));
-  }
-  const pid_t pid = fork();
-  if (pid == 0) Become(std::move(arguments), out[1], dir.path() + "/log", options.pin);
-  close(out[1]);
-  if (pid < 0) {
-    close(out[0]);
-    return absl::UnavailableError(absl::StrFormat("fork: %s", std::strerror(errno)));
-  }
-  BrokerProcess broker(std::move(dir), pid);
-  const absl::Status ready = broker.AwaitReady(out[0]);
-  close(out[0]);
-  RETURN_IF_ERROR(ready);
+  const std::string log = dir.path() + "/log";
+  ASSIGN_OR_RETURN(const ChildProcess child,
+                   ChildProcess::Start(std::move(arguments), [&] { Prepare(log, options.pin); }));
+  BrokerProcess broker(std::move(dir), child.pid);
+  RETURN_IF_ERROR(broker.AwaitReady(child.out.number()));
   return broker;
 }
 
@@ -113,8 +95,7 @@ BrokerProcess::BrokerProcess(BrokerProcess&& other) noexcept
 BrokerProcess::~BrokerProcess() {
   if (pid_ <= 0) return;
   kill(pid_, SIGKILL);  // its data goes too
-  while (waitpid(pid_, nullptr, 0) < 0 && errno == EINTR) {
-  }
+  AwaitEnd(pid_);
 }
 
 }  // namespace cairn::bench

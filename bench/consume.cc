@@ -23,16 +23,6 @@ struct ConsumeOptions {
 
 using Loads = std::vector<std::unique_ptr<ConsumeLoad>>;
 
-Window::Counts CountsOf(const Loads& loads) {
-  Window::Counts sum;
-  for (const auto& load : loads) {
-    const Window::Counts counts = load->counts();
-    sum.records += counts.records;
-    sum.bytes += counts.bytes;
-  }
-  return sum;
-}
-
 absl::Status RunLoads(Loads& loads, Window& window) {
   std::atomic<bool> ended = false;
   std::vector<std::thread> threads;
@@ -42,7 +32,7 @@ absl::Status RunLoads(Loads& loads, Window& window) {
       ended = true;
     });
   }
-  window.Run([&] { return CountsOf(loads); }, [&] { return ended.load(); });
+  window.Run([&] { return SumOfCounts(loads); }, [&] { return ended.load(); });
   for (auto& load : loads) load->Stop();
   for (std::thread& thread : threads) thread.join();
   for (auto& load : loads) RETURN_IF_ERROR(load->status());

@@ -29,10 +29,6 @@ void ConsumeLoad::Run() {
   while (!stop_ && status_.ok()) status_ = ReadOnce();
 }
 
-Window::Counts ConsumeLoad::counts() const {
-  return {records_.load(std::memory_order_relaxed), bytes_.load(std::memory_order_relaxed)};
-}
-
 absl::Status ConsumeLoad::ReadOnce() {
   RETURN_IF_ERROR(consumer_->Assign(assignments_, std::chrono::seconds(10)));
   std::int64_t seen = 0;
@@ -53,9 +49,7 @@ absl::Status ConsumeLoad::Count(const client::PolledRecords& polled) {
     bytes += static_cast<std::int64_t>(record.key.value_or("").size() +
                                        record.value.value_or("").size());
   }
-  bytes_.store(bytes_.load(std::memory_order_relaxed) + bytes, std::memory_order_relaxed);
-  records_.store(records_.load(std::memory_order_relaxed) + std::ssize(polled.records()),
-                 std::memory_order_relaxed);
+  tally_.Add({std::ssize(polled.records()), bytes});
   return absl::OkStatus();
 }
 

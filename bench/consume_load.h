@@ -27,7 +27,7 @@ class ConsumeLoad {
 
   const absl::Status& status() const { return status_; }  // after Run
   // Handed to the application so far; from any thread.
-  Window::Counts counts() const;
+  Window::Counts counts() const { return tally_.counts(); }
 
  private:
   absl::Status ReadOnce();
@@ -36,7 +36,7 @@ class ConsumeLoad {
   std::unique_ptr<client::Consumer> consumer_;
   std::vector<client::Assignment> assignments_;
   std::atomic<bool> stop_ = false;
-  std::atomic<std::int64_t> records_ = 0, bytes_ = 0;
+  Tally tally_;
   absl::Status status_;
 };
 

@@ -1,4 +1,3 @@
-#include <cmath>
 #include <cstring>
 #include <thread>
 #include <vector>
@@ -51,8 +50,7 @@ class TailLoad {
 
   const absl::Status& status() const { return status_; }
   const Histogram& latency() const { return latency_; }
-  std::int64_t bytes() const { return bytes_.load(std::memory_order_relaxed); }
-  std::int64_t records() const { return records_.load(std::memory_order_relaxed); }
+  Window::Counts counts() const { return tally_.counts(); }  // from any thread
 
  private:
   void Note(const client::PolledRecords& polled, const Window& window) {
@@ -68,14 +66,12 @@ class TailLoad {
       std::memcpy(&due, value.data(), sizeof due);
       latency_.Record(now.time_since_epoch() - std::chrono::nanoseconds(due));
     }
-    bytes_.store(bytes_.load(std::memory_order_relaxed) + bytes, std::memory_order_relaxed);
-    records_.store(records_.load(std::memory_order_relaxed) + std::ssize(polled.records()),
-                   std::memory_order_relaxed);
+    tally_.Add({std::ssize(polled.records()), bytes});
   }
 
   std::unique_ptr<client::Consumer> consumer_;
   std::atomic<bool> stop_ = false;
-  std::atomic<std::int64_t> bytes_ = 0, records_ = 0;
+  Tally tally_;
   absl::Status status_;
   Histogram latency_;
 };
@@ -91,16 +87,6 @@ absl::StatusOr<Tails> OpenTails(const Target& target, const EndToEndOptions& opt
   return tails;
 }
 
-// What all tails together were given.
-Window::Counts CountsOf(const Tails& tails) {
-  Window::Counts sum;
-  for (const auto& tail : tails) {
-    sum.bytes += tail->bytes();
-    sum.records += tail->records();
-  }
-  return sum;
-}
-
 absl::Status RunAll(ProduceLoad& load, Tails& tails, Window& window) {
   std::atomic<bool> ended = false;
   std::vector<std::thread> threads;
@@ -114,7 +100,7 @@ absl::Status RunAll(ProduceLoad& load, Tails& tails, Window& window) {
     load.Run(window, 0);
     ended = true;
   });
-  window.Run([&] { return CountsOf(tails); }, [&] { return ended.load(); });
+  window.Run([&] { return SumOfCounts(tails); }, [&] { return ended.load(); });
   load.Stop();
   for (auto& tail : tails) tail->Stop();
   for (std::thread& thread : threads) thread.join();
@@ -129,10 +115,7 @@ absl::StatusOr<Report> EndToEnd(const EndToEndOptions& options) {
   ASSIGN_OR_RETURN(const auto target, Target::Open(options.target));
   ASSIGN_OR_RETURN(Tails tails, OpenTails(*target, options, options.consumers));
   ASSIGN_OR_RETURN(const Tails stopped, OpenTails(*target, options, options.stopped));
-  ASSIGN_OR_RETURN(
-      const auto load,
-      ProduceLoad::Open(*target, target->topic(), options.load,
-                        std::chrono::nanoseconds(std::llround(1e9 / options.load.rate))));
+  ASSIGN_OR_RETURN(const auto load, ProduceLoad::Open(*target, target->topic(), options.load));
   load->StampValues();
   Window window(options.window, *target, "end to end");
   RETURN_IF_ERROR(RunAll(*load, tails, window));
@@ -146,8 +129,8 @@ absl::StatusOr<Report> EndToEnd(const EndToEndOptions& options) {
   window.AddTo(report);
   report.AddLatency();
   const Histogram& acknowledged = load->latency();
-  report.figures["ack_p50_us"] = static_cast<double>(acknowledged.Percentile(50).count()) / 1e3;
-  report.figures["ack_p99_us"] = static_cast<double>(acknowledged.Percentile(99).count()) / 1e3;
+  report.figures["ack_p50_us"] = Microseconds(acknowledged.Percentile(50));
+  report.figures["ack_p99_us"] = Microseconds(acknowledged.Percentile(99));
   if (const auto bytes = target->BrokerBytes()) report.figures["broker_bytes"] = *bytes;
   report.summary = absl::StrFormat(
       "%d records received at %.0f/s, end to end %.3f ms 50th, %.3f ms 99th, %.3f ms 99.9th",

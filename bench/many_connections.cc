@@ -1,4 +1,3 @@
-#include <cmath>
 #include <thread>
 #include <vector>
 
@@ -42,10 +41,7 @@ absl::StatusOr<Report> ManyConnections(const ManyOptions& options) {
   const auto before = target->BrokerBytes();
   ASSIGN_OR_RETURN(const auto idle, OpenIdle(*target, options.count));
   const auto after = target->BrokerBytes();
-  const auto every =
-      std::chrono::nanoseconds(options.load.rate > 0 ? std::llround(1e9 / options.load.rate) : 0);
-  ASSIGN_OR_RETURN(const auto load,
-                   ProduceLoad::Open(*target, target->topic(), options.load, every));
+  ASSIGN_OR_RETURN(const auto load, ProduceLoad::Open(*target, target->topic(), options.load));
   Window window(options.window, *target, "beside idle connections");
   RETURN_IF_ERROR(RunActive(*load, window));
   Report report = ReportOf(options, "connections");

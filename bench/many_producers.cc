@@ -41,8 +41,8 @@ class OneEach {
   }
 
   absl::Status Run(Window& window) {
-    const auto open_at = Clock::now() + Nanoseconds(options_.window.warm_up);
-    end_ = open_at + Nanoseconds(options_.window.seconds);
+    const auto open_at = Clock::now() + options_.window.warm_up_length();
+    end_ = open_at + options_.window.length();
     for (Producer& producer : producers_) RETURN_IF_ERROR(SendNext(producer, Clock::now()));
     for (auto now = Clock::now(); now < end_; now = Clock::now()) {
       if (!window.open() && now >= open_at) window.Open(counts_);
@@ -63,10 +63,6 @@ class OneEach {
     Bytes frame;
     Clock::time_point sent;
   };
-
-  static std::chrono::nanoseconds Nanoseconds(double seconds) {
-    return std::chrono::nanoseconds(static_cast<std::int64_t>(seconds * 1e9));
-  }
 
   absl::Status SendNext(Producer& producer, Clock::time_point now) {
     producer.sent = now;

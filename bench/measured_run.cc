@@ -2,8 +2,6 @@
 
 #include <cerrno>
 #include <csignal>
-#include <cstring>
-#include <fcntl.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -12,20 +10,11 @@
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
 
+#include "bench/child_process.h"
 #include "protocol/status.h"
 
 namespace cairn::bench {
 namespace {
-
-[[noreturn]] void Become(std::vector<std::string> words, int out) {
-  prctl(PR_SET_PDEATHSIG, SIGTERM);
-  dup2(out, STDOUT_FILENO);
-  std::vector<char*> argv;
-  for (std::string& word : words) argv.push_back(word.data());
-  argv.push_back(nullptr);
-  execv(argv[0], argv.data());
-  _exit(127);
-}
 
 std::string ReadAll(int from) {
   std::string text;
@@ -49,19 +38,10 @@ absl::StatusOr<MeasuredRun> MeasuredRun::Parse(const std::string& command) {
 
 absl::StatusOr<nlohmann::json> MeasuredRun::Run() const {
   const std::string text = absl::StrJoin(words_, " ");
-  int out[2];
-  if (pipe2(out, O_CLOEXEC) != 0) {
-    return absl::UnavailableError(absl::StrFormat("pipe: %s", std::strerror(errno)));
-  }
-  const pid_t pid = fork();
-  if (pid == 0) Become(words_, out[1]);
-  close(out[1]);
-  const std::string printed = pid < 0 ? "" : ReadAll(out[0]);
-  close(out[0]);
-  if (pid < 0) return absl::UnavailableError(absl::StrFormat("fork: %s", std::strerror(errno)));
-  int ended = 0;
-  while (waitpid(pid, &ended, 0) < 0 && errno == EINTR) {
-  }
+  ASSIGN_OR_RETURN(const ChildProcess child,
+                   ChildProcess::Start(words_, [] { prctl(PR_SET_PDEATHSIG, SIGTERM); }));
+  const std::string printed = ReadAll(child.out.number());
+  const int ended = AwaitEnd(child.pid);
   if (!WIFEXITED(ended) || WEXITSTATUS(ended) != 0) {
     return absl::UnavailableError(absl::StrFormat("%s: it failed", text));
   }

@@ -1,5 +1,4 @@
 #include <algorithm>
-#include <cmath>
 #include <thread>
 
 #include "absl/strings/str_format.h"
@@ -23,22 +22,11 @@ struct ProduceOptions {
 
 using Loads = std::vector<std::unique_ptr<ProduceLoad>>;
 
-Window::Counts CountsOf(const Loads& loads) {
-  Window::Counts sum;
-  for (const auto& load : loads) {
-    const Window::Counts counts = load->counts();
-    sum.records += counts.records;
-    sum.bytes += counts.bytes;
-  }
-  return sum;
-}
-
 absl::StatusOr<Loads> OpenLoads(const ProduceOptions& options, const Target& target) {
-  const auto every = std::chrono::nanoseconds(
-      options.load.rate > 0 ? std::llround(1e9 * options.producers / options.load.rate) : 0);
   Loads loads;
   for (int i = 0; i < options.producers; ++i) {
-    ASSIGN_OR_RETURN(auto load, ProduceLoad::Open(target, target.topic(), options.load, every));
+    ASSIGN_OR_RETURN(auto load,
+                     ProduceLoad::Open(target, target.topic(), options.load, options.producers));
     loads.push_back(std::move(load));
   }
   return loads;
@@ -62,12 +50,12 @@ absl::Status RunLoads(const ProduceOptions& options, Loads& loads, Window& windo
     return std::any_of(loads.begin(), loads.end(), [](const auto& load) { return load->failed(); });
   };
   if (options.records == 0) {
-    window.Run([&] { return CountsOf(loads); }, any_failed);
+    window.Run([&] { return SumOfCounts(loads); }, any_failed);
     for (auto& load : loads) load->Stop();
   }
   for (std::thread& thread : threads) thread.join();
   for (auto& load : loads) RETURN_IF_ERROR(load->Finish());
-  if (options.records > 0) window.Close(CountsOf(loads));
+  if (options.records > 0) window.Close(SumOfCounts(loads));
   return absl::OkStatus();
 }
 

@@ -1,5 +1,6 @@
 #include "bench/produce_load.h"
 
+#include <cmath>
 #include <cstring>
 #include <map>
 #include <thread>
@@ -75,18 +76,17 @@ nlohmann::ordered_json LoadOptions::ToJson() const {
   return json;
 }
 
-ProduceLoad::ProduceLoad(const LoadOptions& options, std::string topic,
-                         std::chrono::nanoseconds every)
+ProduceLoad::ProduceLoad(const LoadOptions& options, std::string topic, int producers)
     : options_(options),
       topic_(std::move(topic)),
-      every_(every),
+      every_(options.rate > 0 ? std::llround(1e9 * producers / options.rate) : 0),
       payload_(options.record_bytes, options.keys, 1),
       places_(options.in_flight) {}
 
 absl::StatusOr<std::unique_ptr<ProduceLoad>> ProduceLoad::Open(const Target& target,
                                                                const std::string& topic,
                                                                const LoadOptions& options,
-                                                               std::chrono::nanoseconds every) {
+                                                               int producers) {
   ASSIGN_OR_RETURN(const auto cluster, target.Connect());
   client::ProducerOptions producer;
   producer.acks = AcksOf(options.acks);
@@ -94,7 +94,7 @@ absl::StatusOr<std::unique_ptr<ProduceLoad>> ProduceLoad::Open(const Target& tar
   producer.batch_bytes = options.batch_bytes;
   producer.buffer_bytes_max = options.buffer_bytes;
   producer.linger = client::Duration(options.linger_ms);
-  std::unique_ptr<ProduceLoad> load(new ProduceLoad(options, topic, every));
+  std::unique_ptr<ProduceLoad> load(new ProduceLoad(options, topic, producers));
   ASSIGN_OR_RETURN(load->producer_, client::Producer::Open(cluster, producer));
   return load;
 }
@@ -172,8 +172,7 @@ absl::Status Fill(const Target& target, const std::string& topic, const LoadOpti
   LoadOptions unpaced = options;
   unpaced.rate = 0;
   unpaced.in_flight = 0;
-  ASSIGN_OR_RETURN(const auto load,
-                   ProduceLoad::Open(target, topic, unpaced, std::chrono::nanoseconds(0)));
+  ASSIGN_OR_RETURN(const auto load, ProduceLoad::Open(target, topic, unpaced));
   const Window none({}, target, "filling");
   load->Run(none,
             std::max<std::int64_t>(1, bytes / static_cast<std::int64_t>(options.record_bytes)));

@@ -41,11 +41,11 @@ struct LoadOptions {
 // from there, so that a broker that stalls is charged for all who would have come meanwhile.
 class ProduceLoad {
  public:
-  // `every`: between two records of this producer; zero: as fast as it can.
+  // One of `producers` that share the rate.
   static absl::StatusOr<std::unique_ptr<ProduceLoad>> Open(const Target& target,
                                                            const std::string& topic,
                                                            const LoadOptions& options,
-                                                           std::chrono::nanoseconds every);
+                                                           int producers = 1);
 
   // Sends until stop() or, with records_max > 0, so many. Blocks.
   void Run(const Window& window, std::int64_t records_max);
@@ -65,13 +65,13 @@ class ProduceLoad {
  private:
   using Clock = std::chrono::steady_clock;
 
-  ProduceLoad(const LoadOptions& options, std::string topic, std::chrono::nanoseconds every);
+  ProduceLoad(const LoadOptions& options, std::string topic, int producers);
   absl::Status SendOne(std::uint64_t number, Clock::time_point due, bool timed);
   void OnDelivered(const client::Delivery& delivery);
 
   const LoadOptions options_;
   const std::string topic_;
-  const std::chrono::nanoseconds every_;
+  const std::chrono::nanoseconds every_;  // between two records; zero: as fast as it can
   const Payload payload_;
   std::unique_ptr<client::Producer> producer_;
   const Window* window_ = nullptr;

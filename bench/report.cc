@@ -12,10 +12,6 @@
 namespace cairn::bench {
 namespace {
 
-double Microseconds(std::chrono::nanoseconds duration) {
-  return static_cast<double>(duration.count()) / 1e3;
-}
-
 nlohmann::ordered_json ToJson(const Report& report) {
   nlohmann::ordered_json json;
   json["workload"] = report.workload;

@@ -14,6 +14,10 @@ inline double Milliseconds(std::chrono::nanoseconds duration) {
   return std::chrono::duration<double, std::milli>(duration).count();
 }
 
+inline double Microseconds(std::chrono::nanoseconds duration) {
+  return std::chrono::duration<double, std::micro>(duration).count();
+}
+
 // What one run found. Figures have the same names in every workload where they mean the same:
 //   seconds                          measured, without warm-up
 //   records_per_second, bytes_per_second (payload), requests_per_second

@@ -16,11 +16,14 @@ double Seconds(std::chrono::nanoseconds duration) {
   return std::chrono::duration<double>(duration).count();
 }
 
-std::chrono::nanoseconds Nanoseconds(double seconds) {
+std::chrono::nanoseconds Length(double seconds) {
   return std::chrono::nanoseconds(static_cast<std::int64_t>(seconds * 1e9));
 }
 
 }  // namespace
+
+std::chrono::nanoseconds WindowOptions::length() const { return Length(seconds); }
+std::chrono::nanoseconds WindowOptions::warm_up_length() const { return Length(warm_up); }
 
 void WindowOptions::AddTo(CLI::App& command) {
   command.add_option("--seconds", seconds, "How long is measured")
@@ -50,7 +53,7 @@ void Window::Close(const Counts& counts) {
 
 void Window::Run(const std::function<Counts()>& counts, const std::function<bool()>& over) {
   const auto began = Clock::now();
-  const auto all = Nanoseconds(options_.warm_up + options_.seconds);
+  const auto all = options_.warm_up_length() + options_.length();
   Progress progress(what_);
   const auto sleep_until = [&](Clock::time_point end) {
     while (Clock::now() < end && !over()) {
@@ -58,9 +61,9 @@ void Window::Run(const std::function<Counts()>& counts, const std::function<bool
       progress.Show(Clock::now() - began, all, counts().records);
     }
   };
-  sleep_until(began + Nanoseconds(options_.warm_up));
+  sleep_until(began + options_.warm_up_length());
   Open(counts());
-  sleep_until(first_.at + Nanoseconds(options_.seconds));
+  sleep_until(first_.at + options_.length());
   Close(counts());
 }
 

@@ -18,6 +18,9 @@ struct WindowOptions {
   double seconds = 3;
   double warm_up = 0.5;
 
+  std::chrono::nanoseconds length() const;
+  std::chrono::nanoseconds warm_up_length() const;
+
   void AddTo(CLI::App& command);
 };
 
@@ -64,5 +67,35 @@ class Window {
   std::atomic<bool> open_ = false;
   Reading first_, last_;
 };
+
+// What one load has counted so far.
+//
+// Threads: Add on one; counts() from any.
+class Tally {
+ public:
+  void Add(const Window::Counts& more) {
+    records_.store(records_.load(std::memory_order_relaxed) + more.records,
+                   std::memory_order_relaxed);
+    bytes_.store(bytes_.load(std::memory_order_relaxed) + more.bytes, std::memory_order_relaxed);
+  }
+  Window::Counts counts() const {
+    return {records_.load(std::memory_order_relaxed), bytes_.load(std::memory_order_relaxed)};
+  }
+
+ private:
+  std::atomic<std::int64_t> records_ = 0, bytes_ = 0;
+};
+
+// Of loads, by pointers: what their counts() are together.
+template <typename Loads>
+Window::Counts SumOfCounts(const Loads& loads) {
+  Window::Counts sum;
+  for (const auto& load : loads) {
+    const Window::Counts counts = load->counts();
+    sum.records += counts.records;
+    sum.bytes += counts.bytes;
+  }
+  return sum;
+}
 
 }  // namespace cairn::bench

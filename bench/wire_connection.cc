@@ -2,8 +2,6 @@
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
-#include <netinet/tcp.h>
-#include <sys/socket.h>
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_format.h"
@@ -39,15 +37,7 @@ absl::StatusOr<sockaddr_in> ParseAddress(const std::string& address) {
 
 absl::StatusOr<WireConnection> WireConnection::Open(const std::string& address) {
   ASSIGN_OR_RETURN(const sockaddr_in to, ParseAddress(address));
-  Descriptor socket(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
-  if (!socket.is_open()) return CallError("socket");
-  const int on = 1;
-  setsockopt(socket.number(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-  const timeval patience{.tv_sec = kPatience.count(), .tv_usec = 0};
-  setsockopt(socket.number(), SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
-  if (::connect(socket.number(), reinterpret_cast<const sockaddr*>(&to), sizeof to) != 0) {
-    return CallError("connect");
-  }
+  ASSIGN_OR_RETURN(Descriptor socket, ConnectTo(to));
   WireConnection connection(std::move(socket));
   RETURN_IF_ERROR(connection.Greet());
   return connection;

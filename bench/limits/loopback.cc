@@ -1,6 +1,7 @@
 #include "bench/limits/loopback.h"
 
 #include <arpa/inet.h>
+#include <array>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sys/socket.h>
@@ -27,7 +28,7 @@ absl::Status SetUp(int socket) {
   if (::setsockopt(socket, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on) != 0 ||
       ::setsockopt(socket, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience) != 0 ||
       ::setsockopt(socket, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience) != 0) {
-    return CallError("setsockopt on a loopback socket");
+    return CallError("setsockopt on a socket");
   }
   return absl::OkStatus();
 }
@@ -69,17 +70,20 @@ absl::StatusOr<Listener> Listener::Open() {
   return Listener(std::move(socket), ntohs(address.sin_port));
 }
 
-absl::StatusOr<Descriptor> Listener::Connect() const {
+absl::StatusOr<Descriptor> ConnectTo(const sockaddr_in& address) {
   Descriptor socket(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
   if (!socket.is_open()) return CallError("socket");
-  const sockaddr_in address = LoopbackAddress(port_);
   if (::connect(socket.number(), reinterpret_cast<const sockaddr*>(&address), sizeof address) !=
       0) {
-    return CallError(absl::StrFormat("connect to 127.0.0.1:%d", port_));
+    std::array<char, INET_ADDRSTRLEN> host{};
+    ::inet_ntop(AF_INET, &address.sin_addr, host.data(), host.size());
+    return CallError(absl::StrFormat("connect to %s:%d", host.data(), ntohs(address.sin_port)));
   }
   RETURN_IF_ERROR(SetUp(socket.number()));
   return socket;
 }
+
+absl::StatusOr<Descriptor> Listener::Connect() const { return ConnectTo(LoopbackAddress(port_)); }
 
 absl::StatusOr<Descriptor> Listener::Accept() const {
   Descriptor socket(::accept4(socket_.number(), nullptr, nullptr, SOCK_CLOEXEC));

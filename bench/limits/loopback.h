@@ -3,6 +3,7 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <netinet/in.h>
 #include <sys/uio.h>
 #include <vector>
 
@@ -18,6 +19,9 @@ namespace cairn::bench {
 
 // Nobody waits longer for the other half: then it is lost, and the program fails.
 inline constexpr std::chrono::seconds kPatience{30};
+
+// A connection to there, set up as all of them are.
+absl::StatusOr<Descriptor> ConnectTo(const sockaddr_in& address);
 
 class Listener {
  public:
