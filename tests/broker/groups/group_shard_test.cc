@@ -165,6 +165,16 @@ struct TestMember {
   std::map<TopicPartition, std::int64_t> held;
 };
 
+// Moves one partition of the group "g" to offset 3.
+GroupShard::ResetRequest ResetToThree(const TopicPartition& at) {
+  GroupShard::ResetRequest request;
+  request.group = std::string("g");
+  request.changes.resize(1);
+  request.changes[0].partition = at;
+  request.changes[0].new_offset = Offset(3);
+  return request;
+}
+
 TEST_CASE("Groups: members share a topic, and one that leaves hands over", "[groups]") {
   storage::TempDir dir;
   GroupPlane plane(dir.path());
@@ -322,11 +332,7 @@ TEST_CASE("Groups: a reset of a running group waits until members have let go", 
   const std::int64_t epoch = member.held.at(at);
   CHECK(member.Commit(at, epoch, 50) == ErrorCode::kOk);
 
-  GroupShard::ResetRequest request;
-  request.group = "g";
-  request.changes.resize(1);
-  request.changes[0].partition = at;
-  request.changes[0].new_offset = Offset(3);
+  GroupShard::ResetRequest request = ResetToThree(at);
   request.timeout = 60s;
   Answer<absl::StatusOr<GroupShard::ResetDone>> done, second;
   plane.shard().Reset(request, done.Taker());
@@ -359,11 +365,7 @@ TEST_CASE("Groups: a reset that members do not make way for changes nothing", "[
   CHECK(member.HoldsAfterAll(1));
   CHECK(member.Commit(at, member.held.at(at), 50) == ErrorCode::kOk);
   const Group before = plane.group();
-  GroupShard::ResetRequest request;
-  request.group = "g";
-  request.changes.resize(1);
-  request.changes[0].partition = at;
-  request.changes[0].new_offset = Offset(3);
+  GroupShard::ResetRequest request = ResetToThree(at);
   request.timeout = 10ms;
   Answer<absl::StatusOr<GroupShard::ResetDone>> done;
   plane.shard().Reset(request, done.Taker());
@@ -395,11 +397,7 @@ TEST_CASE("Groups: a reset whose asker had left moved offsets later", "[groups]"
   CHECK(member.HoldsAfterAll(1));
   CHECK(member.Commit(at, member.held.at(at), 50) == ErrorCode::kOk);
   const Group before = plane.group();
-  GroupShard::ResetRequest request;
-  request.group = "g";
-  request.changes.resize(1);
-  request.changes[0].partition = at;
-  request.changes[0].new_offset = Offset(3);
+  GroupShard::ResetRequest request = ResetToThree(at);
   request.timeout = 60s;
   const auto left = std::make_shared<std::atomic<bool>>(false);
   request.asker_left = left;
