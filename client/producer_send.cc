@@ -196,8 +196,8 @@ void Producer::State::OpenBatch(Partition& partition) {
   } else {
     partition.open = std::move(spare_.back());
     spare_.pop_back();
-    partition.open->accounted = 0;
   }
+  partition.open->accounted = 0;
   partition.open->created = Clock::now();
   partition.open->deadline = DeadlineAfter(options_.delivery_timeout, partition.open->created);
   partition.open->generation = generation_;

@@ -249,7 +249,6 @@ bool Connection::ReadMore(std::size_t& budget) {
     return false;
   }
   if (moved->end) {
-    peer_done_ = true;
     *peer_left_ = true;
     Finish(absl::OkStatus());
     return false;
@@ -371,7 +370,7 @@ void Connection::FinishIfDone() {
       Transmit(budget);
     }
     if (phase_ != Phase::kClosed && out_.empty()) {
-      if (peer_done_) return Close();
+      if (*peer_left_) return Close();
       stream_.CloseSending();
       phase_ = Phase::kLingering;
     }

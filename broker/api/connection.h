@@ -158,7 +158,6 @@ class Connection final : public AckSink, public std::enable_shared_from_this<Con
   std::chrono::steady_clock::time_point turn_ends_;
   bool readable_ = true;  // for all we know
   bool waits_readable_ = false;
-  bool peer_done_ = false;  // nothing more will come from there
   const std::shared_ptr<std::atomic<bool>> peer_left_ = std::make_shared<std::atomic<bool>>(false);
 
   Outbox out_;
